@@ -1,0 +1,111 @@
+// siphond's HTTP API on its unix socket: JSON in and out, version 1. Errors are `{error: WireError}` with the code's
+// status. A long request answers `application/x-ndjson`: lines of JobLine, the last one final.
+
+import type { WireError } from './errors.ts';
+import type { JobProgress, JobRecord } from './journal.ts';
+import type { Base, SnapshotSet, SourceIds, SourceProperties } from './vocabulary.ts';
+
+export const API_SOCKET = '/run/siphon/siphon.sock';
+export const HOOK_SOCKET = '/run/siphon/hook.sock';
+
+/** One line of a watched job: its progress, then its end. */
+export type JobLine =
+  | { readonly kind: 'job'; readonly id: string; readonly subject: string }
+  | { readonly kind: 'progress'; readonly progress: JobProgress }
+  | { readonly kind: 'alive' }
+  | { readonly kind: 'done'; readonly result: unknown }
+  | { readonly kind: 'failed'; readonly error: WireError };
+
+/** POST /v1/warm -> JobLine…, done with a Base. `wait: false` answers after the job line. */
+export interface WarmRequest {
+  readonly source: string;
+  readonly sha256?: string;
+  readonly sha512?: string;
+  readonly properties?: SourceProperties;
+  readonly wait?: boolean;
+}
+
+/** POST /v1/describe -> {}. null removes the record. */
+export interface DescribeRequest {
+  readonly source: string;
+  readonly properties: SourceProperties | null;
+}
+
+/** GET /v1/path?source=SOURCE */
+export interface PathAnswer {
+  /** Where guests find it: under the read-only mount. The suffix is what a fill will make, or made. */
+  readonly path: string;
+  readonly isPresent: boolean;
+  readonly ids: SourceIds;
+}
+
+/** GET /v1/bases -> BasesAnswer; GET /v1/base?base=BASE -> Base. BASE: an id, a path, or a SOURCE. */
+export interface BasesAnswer {
+  readonly bases: readonly (Base & { readonly path: string })[];
+}
+
+/** POST /v1/pin, /v1/unpin -> Base */
+export interface PinRequest {
+  readonly base: string;
+}
+
+/** POST /v1/evict -> EvictAnswer. With `bases`: these, else as many as the size limit asks for. */
+export interface EvictRequest {
+  readonly dryRun: boolean;
+  readonly bases?: readonly string[];
+}
+export interface EvictAnswer {
+  readonly dryRun: boolean;
+  readonly decisions: readonly {
+    readonly base: string;
+    readonly name: string;
+    readonly allocatedBytes: number;
+    readonly decision: 'evict' | 'keep';
+    readonly reason: string;
+  }[];
+  readonly freedBytes: number;
+}
+
+/** POST /v1/start -> JobLine…, done with {domain} */
+export interface StartRequest {
+  readonly domain: string;
+}
+
+/** POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=] ; DELETE /v1/snapshots/ID */
+export interface SnapshotCreateRequest {
+  readonly domain: string;
+}
+export interface SnapshotsAnswer {
+  readonly sets: readonly (SnapshotSet & { readonly state: SetState })[];
+}
+export type SetState = 'taking' | 'complete' | 'deleting';
+
+/** GET /v1/jobs[?limit=] ; GET /v1/jobs/ID ; GET /v1/jobs/ID/watch -> JobLine… ; POST /v1/jobs/ID/cancel */
+export interface JobsAnswer {
+  readonly jobs: readonly (JobRecord & { readonly progress?: JobProgress })[];
+}
+
+/** GET /v1/status */
+export interface StatusAnswer {
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAtMs: number;
+  readonly clusters: readonly {
+    readonly name: string;
+    readonly fsid?: string;
+    readonly state: 'connected' | 'unavailable';
+    readonly why?: string;
+  }[];
+  readonly libvirt: { readonly state: 'connected' | 'unavailable'; readonly why?: string };
+  readonly cache: {
+    readonly path: string;
+    readonly bases: number;
+    readonly allocatedBytes: number;
+    readonly limitBytes: number;
+    readonly freeBytes: number;
+    readonly isMountedReadOnly: boolean;
+  };
+  readonly jobsOpen: number;
+  readonly spooled: number;
+  readonly problems: readonly { readonly where: string; readonly what: string }[];
+}

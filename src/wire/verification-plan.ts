@@ -1,0 +1,27 @@
+// What a fill must check, decided (src/trust) before a byte moves and carried out while the bytes stream.
+
+import type { DigestAlgorithm, DiskFormat } from './vocabulary.ts';
+
+export interface ExpectedDigest {
+  readonly algorithm: DigestAlgorithm;
+  /** Lower-case hex. */
+  readonly hex: string;
+  readonly from: 'operator' | 'properties';
+}
+
+/** One OpenStack image signature with its key resolved: base64 signature, PEM public key. */
+export interface ExpectedSignature {
+  readonly keyType: 'RSA-PSS' | 'ECC_SECP384R1';
+  readonly hash: 'sha224' | 'sha256' | 'sha384' | 'sha512';
+  readonly signature: string;
+  readonly publicKeyPem: string;
+  /** The certificate's UUID, for the record. */
+  readonly certificate: string;
+}
+
+export interface VerificationPlan {
+  readonly digests: readonly ExpectedDigest[];
+  readonly signature?: ExpectedSignature;
+  /** The properties' `disk_format`: the bytes must be this. */
+  readonly declaredFormat?: DiskFormat;
+}

@@ -1,0 +1,214 @@
+// What siphond and its workers say to each other. A frame is a 4-byte big-endian length and that many bytes of JSON,
+// on file descriptor 3 of the worker. The worker is silent until `init`; then it says `ready` or `init-failed`.
+
+import type { WireError } from './errors.ts';
+import type { VerificationPlan } from './verification-plan.ts';
+import type {
+  Digests,
+  DiskFormat,
+  SnapshotSet,
+  SourceFacts,
+  SourceIds,
+  SourceName,
+  SourceProperties,
+  Verification,
+} from './vocabulary.ts';
+
+export type WorkerRole = 'ceph' | 'libvirt' | 'fill';
+
+/** A frame longer than this is a defect: the peer is killed. Domain XML may be some MB. */
+export const FRAME_BYTES_MAX = 32 * 1024 * 1024;
+
+export type ToWorker =
+  | { readonly kind: 'init'; readonly role: WorkerRole; readonly settings: unknown }
+  | {
+      readonly kind: 'call';
+      readonly id: number;
+      readonly method: string;
+      readonly params: unknown;
+    }
+  | { readonly kind: 'cancel'; readonly id: number };
+
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'init-failed'; readonly error: WireError }
+  | { readonly kind: 'result'; readonly id: number; readonly result: unknown }
+  | { readonly kind: 'error'; readonly id: number; readonly error: WireError }
+  | { readonly kind: 'progress'; readonly id: number; readonly progress: unknown }
+  | { readonly kind: 'event'; readonly event: unknown };
+
+/** A role's methods: what each takes, gives, and tells while it runs. */
+export type Methods = Record<string, { params: unknown; result: unknown; progress?: unknown }>;
+
+export interface CallOptions<Progress = never> {
+  /** The supervisor ends the call, and if it must the worker, when this many ms have passed. */
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/** A typed way to a worker. Every call rejects with an OperatingError, or with the caller's own defect. */
+export interface Port<M> {
+  call<K extends keyof M & string>(
+    method: K,
+    params: M[K] extends { params: infer P } ? P : never,
+    options: CallOptions<M[K] extends { progress: infer G } ? G : never>,
+  ): Promise<M[K] extends { result: infer R } ? R : never>;
+}
+
+/** An image by its names, in one cluster. */
+export interface ImageAt {
+  readonly pool: string;
+  readonly namespace: string;
+  readonly image: string;
+}
+
+/** How a worker reaches one cluster. Each identity is a cephx user without `client.`; its keyring as ceph.conf says, or here. */
+export interface CephSettings {
+  /** The cluster's fsid if the config states it; a connection to another is refused. */
+  readonly fsid?: string;
+  readonly conf: string;
+  readonly users: {
+    readonly fill: CephUser;
+    readonly snapshot: CephUser;
+    readonly publish: CephUser;
+  };
+  /** Bounds for librados: client_mount_timeout, rados_mon_op_timeout and rados_osd_op_timeout, in ms. */
+  readonly timeoutMs: number;
+}
+export interface CephUser {
+  readonly name: string;
+  readonly keyring?: string;
+}
+
+/** What an image's locks and watchers say about who uses it. Entities as Ceph prints them (`client.4123`). */
+export interface ImageUse {
+  readonly imageId: string;
+  readonly poolId: number;
+  readonly sizeBytes: number;
+  readonly lockOwners: readonly string[];
+  readonly watchers: readonly string[];
+}
+
+export interface SnapshotAt {
+  readonly poolId: number;
+  readonly namespace: string;
+  readonly imageId: string;
+  readonly snapId: number;
+  readonly snap: string;
+}
+
+/** The `ceph` role: one worker a cluster, kept warm. */
+export interface CephMethods {
+  /** As the fill user connects: who is there. */
+  status: { params: Record<string, never>; result: { readonly fsid: string } };
+  /** Names to ids and facts, with siphon's own properties record. `not-found` names pool, image or snapshot. */
+  resolveSource: { params: SourceName; result: SourceFacts };
+  /** As resolveSource, by ids: a base's path has no names. `not-found` says which of pool, image and snapshot. */
+  describeSource: { params: SourceIds; result: SourceFacts };
+  /** A fresh look by id: is the source still there? */
+  checkSource: { params: SourceIds; result: SourcePresence };
+  /** Writes (null: removes) siphon's properties record of a source, as the publish user. */
+  setProperties: {
+    params: { readonly ids: SourceIds; readonly properties: SourceProperties | null };
+    result: null;
+  };
+  /** The first bytes of an image (for a qcow2 header inside RBD), base64; at most 64 KiB. As the snapshot user. */
+  readHead: {
+    params: ImageAt & { readonly snap?: string; readonly lengthBytes: number };
+    result: { readonly base64: string };
+  };
+  imageUse: { params: ImageAt; result: ImageUse };
+  /** Creates the snapshot `snap` of the image and tells its ids. As the snapshot user. */
+  createSnapshot: {
+    params: ImageAt & { readonly snap: string };
+    result: SnapshotAt & { readonly sizeBytes: number };
+  };
+  /** Removes one of siphon's snapshots, found by image id, snap id and name together; anything unmarked is refused. */
+  removeSnapshot: { params: SnapshotAt; result: { readonly was: 'removed' | 'absent' } };
+  /** siphon's marked snapshots of an image. */
+  listMarked: { params: ImageAt; result: readonly SnapshotAt[] };
+  /** Records a set in siphon's omap, in each pool and namespace that holds one of its disks. */
+  putSet: { params: SnapshotSet; result: null };
+  removeSet: { params: SnapshotSet; result: null };
+  listSets: {
+    params: { readonly pool: string; readonly namespace: string };
+    result: readonly SnapshotSet[];
+  };
+}
+
+export type SourcePresence =
+  | { readonly kind: 'present' }
+  | { readonly kind: 'gone'; readonly what: 'pool' | 'image' | 'snapshot' };
+
+export interface LibvirtSettings {
+  readonly uri: string;
+}
+
+export interface DomainSummary {
+  readonly uuid: string;
+  readonly name: string;
+  readonly isActive: boolean;
+  readonly isPersistent: boolean;
+  readonly hasManagedSave: boolean;
+}
+
+/** The `libvirt` role: one worker, kept warm. `domain` is a name or a UUID. */
+export interface LibvirtMethods {
+  listDomains: { params: Record<string, never>; result: readonly DomainSummary[] };
+  lookUp: { params: { readonly domain: string }; result: DomainSummary };
+  /** `inactive`: the persistent definition; else the live one where there is one. Never with secrets. */
+  domainXml: { params: { readonly domain: string; readonly inactive: boolean }; result: string };
+  start: { params: { readonly domain: string }; result: null };
+}
+
+/** What the libvirt worker tells unasked. `connected` also after each reconnect: reconcile then. */
+export type LibvirtEvent =
+  | { readonly what: 'connected' }
+  | { readonly what: 'closed'; readonly why: string }
+  | {
+      readonly what: 'lifecycle';
+      readonly uuid: string;
+      readonly name: string;
+      /** libvirt's virDomainEventType, lower case: defined, undefined, started, suspended, resumed, stopped, shutdown, … */
+      readonly event: string;
+      readonly detail: number;
+    };
+
+/** The `fill` role: one worker a fill. */
+export interface FillMethods {
+  /** Reads the source, checks it, and leaves a complete, fsynced file at partialPath; or removes it and rejects. */
+  fill: { params: FillSpec; result: FillResult; progress: FillProgress };
+  /** Reads the source for its digests alone: for a base that is already here. */
+  digest: {
+    params: Pick<FillSpec, 'ceph' | 'ids' | 'plan'>;
+    result: Pick<FillResult, 'digests' | 'verification'>;
+    progress: FillProgress;
+  };
+}
+
+export interface FillSpec {
+  readonly ceph: CephSettings;
+  readonly ids: SourceIds;
+  readonly plan: VerificationPlan;
+  /** Must not exist; in a folder on the filesystem of the bases. */
+  readonly partialPath: string;
+  /** What a raw source becomes. A qcow2 source is copied verbatim. */
+  readonly rawBecomes: DiskFormat;
+}
+
+export interface FillProgress {
+  readonly doneBytes: number;
+  /** Bytes that are allocated in the source, holes left out. */
+  readonly totalBytes: number;
+}
+
+export interface FillResult {
+  readonly sourceFormat: DiskFormat;
+  readonly format: DiskFormat;
+  readonly virtualSizeBytes: number;
+  readonly sourceSizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly digests: Digests;
+  readonly verification: Verification;
+}

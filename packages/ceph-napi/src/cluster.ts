@@ -1,0 +1,182 @@
+// A connection to a cluster (rados_t), and what it answers about itself. Without limits librados waits for ever and cannot be
+// interrupted, so every connection has them.
+import assert from 'node:assert/strict';
+import { check } from './errors.ts';
+import { Handle } from './handle.ts';
+import { librados } from './library.ts';
+import {
+  assertSize,
+  bytes,
+  bytesAt,
+  pointersTo,
+  safeInteger,
+  textOf,
+  textsOf,
+  withRoom,
+  word,
+  words,
+} from './memory.ts';
+import { Pool } from './pool.ts';
+
+const create = librados(`int rados_create2(rados_t *pcluster, const char *const clustername,
+  const char *const name, uint64_t flags)`);
+const readConf = librados('int rados_conf_read_file(rados_t cluster, const char *path)');
+const setConf = librados(
+  'int rados_conf_set(rados_t cluster, const char *option, const char *value)',
+);
+const connect = librados('int rados_connect(rados_t cluster)');
+const shutdown = librados('void rados_shutdown(rados_t cluster)');
+const clusterFsid = librados('int rados_cluster_fsid(rados_t cluster, char *buf, size_t len)');
+const poolLookup = librados('int64_t rados_pool_lookup(rados_t cluster, const char *pool_name)');
+const poolReverseLookup = librados(
+  'int rados_pool_reverse_lookup(rados_t cluster, int64_t id, char *buf, size_t maxlen)',
+);
+const poolList = librados('int rados_pool_list(rados_t cluster, char *buf, size_t len)');
+const monCommand = librados(`int rados_mon_command(rados_t cluster, const char **cmd, size_t cmdlen,
+  const char *inbuf, size_t inbuflen, char **outbuf, size_t *outbuflen, char **outs, size_t *outslen)`);
+const bufferFree = librados('void rados_buffer_free(char *buf)');
+
+export interface ClusterOptions {
+  /** The configuration file; null for none. Default: /etc/ceph/ceph.conf. */
+  readonly conf?: string | null;
+  /** The cephx user, `images` or `client.images`. */
+  readonly user: string;
+  /** The file of its key, where the configuration does not say. */
+  readonly keyring?: string;
+  /** Any other option of librados, set before it connects; these win over the file and over all above. */
+  readonly options?: Readonly<Record<string, string>>;
+  /** How long to try to connect (client_mount_timeout). librados counts in whole seconds: rounded up. Default 30 s. */
+  readonly connectTimeoutMs?: number;
+  /** How long a call of the monitors may take (rados_mon_op_timeout). Default 30 s. */
+  readonly monTimeoutMs?: number;
+  /** How long a call of an OSD may take (rados_osd_op_timeout). Default 30 s. */
+  readonly osdTimeoutMs?: number;
+}
+
+export interface MonAnswer {
+  readonly output: Buffer;
+  readonly status: string;
+}
+
+export class Cluster extends Handle {
+  private constructor(pointer: bigint) {
+    super('cluster', pointer, null);
+  }
+
+  /**
+   * Connects. Throws CephError: ENOENT (no configuration file, no keyring), EACCES or EPERM (wrong key, no such user), EINVAL (an unknown
+   * option or value), ETIMEDOUT (no monitor answered within `connectTimeoutMs`).
+   * Implements: rados_create2, rados_conf_read_file, rados_conf_set, rados_connect
+   */
+  static async connect(options: ClusterOptions): Promise<Cluster> {
+    const out = words();
+    const user = options.user.startsWith('client.') ? options.user : `client.${options.user}`;
+    check(create.call(out, 'ceph', user, 0), create.symbol);
+    const pointer = word(out);
+    try {
+      configure(pointer, options);
+      check(await connect.later(pointer), connect.symbol);
+      return new Cluster(pointer);
+    } catch (error) {
+      await shutdown.later(pointer);
+      throw error;
+    }
+  }
+
+  /** The cluster's id, a UUID. Implements: rados_cluster_fsid */
+  async fsid(): Promise<string> {
+    const buffer = bytes(37); // a UUID and its NUL
+    await this.call(clusterFsid, buffer, buffer.length);
+    return textOf(buffer);
+  }
+
+  /** The pool's id. Throws ENOENT. Implements: rados_pool_lookup */
+  async poolId(name: string): Promise<number> {
+    return safeInteger(await this.call(poolLookup, name), 'pool id');
+  }
+
+  /** The pool's name. Throws ENOENT. Implements: rados_pool_reverse_lookup */
+  async poolName(id: number): Promise<string> {
+    assertSize(id, 'pool id');
+    const { result, buffer } = await withRoom(poolReverseLookup.symbol, 128, async (room) => {
+      const into = bytes(room);
+      const answer = await this.try(poolReverseLookup, id, into, room);
+      return { result: answer, wanted: room, buffer: into };
+    });
+    check(result, poolReverseLookup.symbol);
+    return textOf(buffer);
+  }
+
+  /** Names of all pools. Implements: rados_pool_list */
+  async listPools(): Promise<string[]> {
+    for (let room = 4096; ; ) {
+      const buffer = bytes(room);
+      const wanted = await this.call(poolList, buffer, room);
+      if (wanted <= room) return textsOf(buffer.subarray(0, wanted)).filter((name) => name !== '');
+      room = wanted;
+    }
+  }
+
+  /** Opens a pool by name or id: {@link Pool.open}. */
+  openPool(pool: string | number, namespace = ''): Promise<Pool> {
+    return Pool.open(this, pool, namespace);
+  }
+
+  /**
+   * Asks the monitors, as `ceph` does: `{prefix: 'osd pool ls', format: 'json'}`. Throws CephError with their errno.
+   * Implements: rados_mon_command, rados_buffer_free
+   */
+  async monCommand(
+    command: Readonly<Record<string, unknown>>,
+    input: Uint8Array = Buffer.alloc(0),
+  ): Promise<MonAnswer> {
+    const text = pointersTo([Buffer.from(JSON.stringify(command))]);
+    const [body, out, outSize, status, statusSize] = [
+      Buffer.from(input),
+      words(),
+      words(),
+      words(),
+      words(),
+    ];
+    const result = await this.try(
+      monCommand,
+      text,
+      1,
+      body,
+      body.length,
+      out,
+      outSize,
+      status,
+      statusSize,
+    );
+    try {
+      const message = bytesAt(word(status), Number(word(statusSize))).toString();
+      check(result, monCommand.symbol, message);
+      return { output: bytesAt(word(out), Number(word(outSize))), status: message };
+    } finally {
+      for (const each of [out, status]) if (word(each) !== 0n) bufferFree.call(word(each));
+    }
+  }
+
+  /** Implements: rados_shutdown */
+  protected override async release(pointer: bigint): Promise<void> {
+    await shutdown.later(pointer);
+  }
+}
+
+function configure(pointer: bigint, options: ClusterOptions): void {
+  const set = (name: string, value: string) =>
+    check(setConf.call(pointer, name, value), setConf.symbol, name);
+  const conf = options.conf === undefined ? '/etc/ceph/ceph.conf' : options.conf;
+  if (conf !== null) check(readConf.call(pointer, conf), readConf.symbol, conf);
+  set('client_mount_timeout', seconds(options.connectTimeoutMs));
+  set('rados_mon_op_timeout', seconds(options.monTimeoutMs));
+  set('rados_osd_op_timeout', seconds(options.osdTimeoutMs));
+  if (options.keyring !== undefined) set('keyring', options.keyring);
+  for (const [name, value] of Object.entries(options.options ?? {})) set(name, value);
+}
+
+function seconds(ms = 30_000): string {
+  assert(Number.isFinite(ms) && ms > 0, `not a time limit: ${ms}`);
+  return String(Math.ceil(ms / 1000));
+}

@@ -1,0 +1,90 @@
+// What is declared here against the headers of the installed librados and librbd (librados-dev, librbd-dev).
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { bindings, feature } from '../src/index.ts';
+
+const headers = ['rados/librados.h', 'rbd/librbd.h', 'rbd/features.h']
+  .map((name) => readFileSync(`/usr/include/${name}`, 'utf8'))
+  .join('\n')
+  .replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, ' ');
+const sources = readdirSync(new URL('../src/', import.meta.url))
+  .map((name) => readFileSync(new URL(`../src/${name}`, import.meta.url), 'utf8'))
+  .join('\n');
+
+/** One space between words, none around marks; `char const *` is `const char *`. */
+function normal(text: string): string {
+  const spaced = text
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/ ?([(),*;{}]) ?/g, '$1')
+    .trim();
+  return spaced.replaceAll('char const*', 'const char*');
+}
+
+const declarations = new Map(
+  [...headers.matchAll(/CEPH_R(?:ADOS|BD)_API\s+([^;]+?)\s*;/g)].map(([, text = '']) => {
+    const declaration = normal(text);
+    return [/(\w+)\(/.exec(declaration)?.[1], declaration] as const;
+  }),
+);
+
+test('the headers were read', () => {
+  assert(declarations.size > 400, `${declarations.size} functions`);
+  const want = 'int rbd_get_size(rbd_image_t image,uint64_t*size)';
+  assert.equal(declarations.get('rbd_get_size'), want);
+  assert.notEqual(declarations.get('rbd_get_size'), normal('int rbd_get_size(rbd_image_t image)'));
+});
+
+const ours = [...bindings().values()].filter((each) => each.library !== 'libc');
+
+test('what is bound is declared as in the headers', () => {
+  assert(ours.length > 50);
+  for (const { symbol, prototype } of ours) {
+    assert.equal(normal(prototype), declarations.get(symbol));
+  }
+});
+
+test('what is bound is named by the function that implements it, and the other way', () => {
+  const named = [...sources.matchAll(/Implements: ([\w, \n*]+)/g)]
+    .flatMap(([, list = '']) => list.match(/\w+/g))
+    .filter((word) => word !== null);
+  const bound = new Set(ours.map((each) => each.symbol));
+  assert.deepEqual([...bound.difference(new Set(named))], []);
+  assert.deepEqual([...new Set(named).difference(bound)], []);
+});
+
+// What the code reads out of memory by its place.
+const layouts = [
+  'typedef struct{char*id;char*name;}rbd_image_spec_t',
+  'typedef struct{uint64_t id;uint64_t size;const char*name;}rbd_snap_info_t',
+  'typedef struct{char*addr;int64_t id;uint64_t cookie;}rbd_image_watcher_t',
+  `typedef struct{uint64_t size;uint64_t obj_size;uint64_t num_objs;int order;
+    char block_name_prefix[RBD_MAX_BLOCK_NAME_SIZE];int64_t parent_pool;
+    char parent_name[RBD_MAX_IMAGE_NAME_SIZE];}rbd_image_info_t`,
+  `typedef enum{RBD_SNAP_NAMESPACE_TYPE_USER = 0,RBD_SNAP_NAMESPACE_TYPE_GROUP = 1,
+    RBD_SNAP_NAMESPACE_TYPE_TRASH = 2,RBD_SNAP_NAMESPACE_TYPE_MIRROR = 3,}rbd_snap_namespace_type_t`,
+  'enum{EVENT_TYPE_PIPE = 1,EVENT_TYPE_EVENTFD = 2}',
+  'RBD_IMAGE_OPTION_FORMAT = 0,RBD_IMAGE_OPTION_FEATURES = 1,RBD_IMAGE_OPTION_ORDER = 2',
+  '#define RBD_MAX_BLOCK_NAME_SIZE 24',
+  '#define RBD_MAX_IMAGE_NAME_SIZE 96',
+  '#define RBD_FLAG_OBJECT_MAP_INVALID(1<<0)',
+  '#define RBD_FLAG_FAST_DIFF_INVALID(1<<1)',
+  '#define RBD_SNAP_CREATE_SKIP_QUIESCE(1 << 0)',
+  '#define LIBRADOS_CREATE_EXCLUSIVE 1',
+  '#define LIBRADOS_CREATE_IDEMPOTENT 0',
+  'LIBRADOS_CMPXATTR_OP_EQ = 1',
+];
+for (const layout of layouts) {
+  test(`the header has ${layout.slice(0, 60)}`, () => {
+    assert(normal(headers).includes(normal(layout)));
+  });
+}
+
+test('features have the bits of features.h', () => {
+  for (const [name, mask] of Object.entries(feature)) {
+    const constant = `RBD_FEATURE_${name.replaceAll(/[A-Z]\w?/g, '_$&').toUpperCase()}`;
+    const known = constant.replace('STRIPING_V2', 'STRIPINGV2');
+    const bit = new RegExp(`#define ${known}\\s+\\(1ULL<<(\\d+)\\)`).exec(headers)?.[1];
+    assert.equal(mask, 2 ** Number(bit), known);
+  }
+});

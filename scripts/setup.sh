@@ -1,0 +1,55 @@
+#!/bin/bash
+# setup.sh: all that "npm test" and "npm run demo" need on a Debian machine with Node 20 and npm: Debian packages, node_modules, the
+# laboratory's rootfs. npm's scripts call it, nobody else has to. With nothing to do it says nothing and takes a moment.
+set -euo pipefail
+
+SCRIPTS=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+cd "${SCRIPTS%/*}"
+
+# What docs/lab.md names, and no more.
+PACKAGES=(mmdebstrap debian-archive-keyring iproute2 util-linux mount procps
+  libatomic1) # Node's
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# Prints those of PACKAGES that are not installed.
+missing_packages() {
+  local installed
+  # dpkg-query fails if one is unknown to it, and still prints the others
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${PACKAGES[@]}" 2>/dev/null || true)
+  comm -23 <(printf '%s\n' "${PACKAGES[@]}" | sort) <(sed -n 's/^installed //p' <<<"$installed" | sort)
+}
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q >&2 || fail "apt-get update failed: is this machine's Debian mirror reachable?"
+  apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 || fail "apt-get could not install: ${missing[*]}"
+}
+
+# node_modules holds the hash of what it was made from; it is written last, so a half-made one is made again.
+install_modules() {
+  local stamp=node_modules/.siphon-setup hash
+  hash=$(cat package.json package-lock.json packages/*/package.json | sha256sum | cut -d' ' -f1)
+  [ "$(cat $stamp 2>/dev/null)" != "$hash" ] || return 0
+  command -v npm >/dev/null || fail "npm is missing: Node 20 or later with npm is needed"
+  say "installing node_modules"
+  # npm puts node_modules/.bin first, and this replaces the Node there
+  PATH=${PATH//"$PWD/node_modules/.bin:"/}
+  npm ci --ignore-scripts --no-audit --no-fund >&2 || fail "npm ci failed"
+  # the one install script that is needed: it puts the Node that everything here runs on into node_modules/.bin
+  npm rebuild node >&2 || fail "Node could not be installed from the npm registry"
+  node_modules/.bin/node --version >/dev/null || fail "node_modules/.bin/node does not run on this machine"
+  echo "$hash" >$stamp
+}
+
+[ "$(id -u)" = 0 ] || fail "root is needed: the laboratory makes namespaces, mounts and network switches"
+{ [ -e /etc/debian_version ] && command -v apt-get >/dev/null; } || fail "a Debian machine is needed"
+[ "$(uname -m)" = x86_64 ] || fail "an x86_64 machine is needed"
+install_packages
+install_modules
+exec bash "$SCRIPTS/lab.sh" build

@@ -1,0 +1,39 @@
+// The one child program: `node main.ts`, started by the supervisor with a socket on file descriptor 3. Its lifetime is the socket's.
+// libvirt and librbd are loaded here, and only those that the role needs.
+
+import { writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { inspect } from 'node:util';
+import { serve } from './serve.ts';
+
+const SOCKET_FD = 3;
+/** How long calls may take to clean up (a partial file) when siphond is gone. */
+const SETTLE_MS = 3000;
+
+serve({
+  stream: new Socket({ fd: SOCKET_FD, readable: true, writable: true }),
+  roles: {
+    ceph: async () => (await import('./roles/ceph.ts')).startCephRole,
+    libvirt: async () => (await import('./roles/libvirt.ts')).startLibvirtRole,
+    fill: async () => (await import('./roles/fill.ts')).startFillRole,
+  },
+  onEnd: (settled, cause) => {
+    if (cause) process.stderr.write(`worker: ${cause.message}\n`);
+    setTimeout(end, SETTLE_MS);
+    settled.then(end, end);
+  },
+});
+
+// systemd and terminals signal the whole group; siphond decides when its workers end.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
+
+// A defect ends the worker, and its last line is what siphond reports.
+process.on('uncaughtException', (error: unknown) => {
+  writeSync(2, `${inspect(error)}\ndefect: ${String(error).split('\n')[0]}\n`);
+  end();
+});
+
+/** process.exit() joins libuv's threads, and one that waits in librados never returns: only SIGKILL ends that for certain. */
+function end(): void {
+  process.kill(process.pid, 'SIGKILL');
+}

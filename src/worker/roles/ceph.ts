@@ -1,0 +1,33 @@
+// The `ceph` role: one cluster, short calls, each by the identity that it needs.
+
+import type { CephMethods, CephSettings } from '../../wire/worker-protocol.ts';
+import type { Role, StartRole } from '../role.ts';
+import { Connections } from './ceph/connections.ts';
+import { imageUse, readHead } from './ceph/image.ts';
+import { setProperties } from './ceph/properties.ts';
+import { listSets, putSet, removeSet } from './ceph/sets.ts';
+import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
+import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
+
+export const startCephRole = ((settings) => {
+  const connections = new Connections(settings as CephSettings);
+  return {
+    handlers: {
+      status: () => connections.as('fill', status),
+      resolveSource: (name) => connections.as('fill', (session) => resolveSource(session, name)),
+      describeSource: (ids) => connections.as('fill', (session) => describeSource(session, ids)),
+      checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
+      setProperties: ({ ids, properties }) =>
+        connections.as('publish', (session) => setProperties(session, ids, properties)),
+      readHead: (at) => connections.as('snapshot', (session) => readHead(session, at)),
+      imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
+      createSnapshot: (at, { signal }) =>
+        connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
+      removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),
+      listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
+      putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),
+      removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
+      listSets: (at) => connections.as('snapshot', (session) => listSets(session, at)),
+    },
+  };
+}) satisfies (settings: unknown) => Role<CephMethods> satisfies StartRole;

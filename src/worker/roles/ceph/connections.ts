@@ -1,0 +1,89 @@
+// One connection for each cephx user, made at first use and kept. A failed one is never kept: a cluster that was down, a key that
+// was changed, caps that were granted are seen by the next call.
+
+import type { Cluster } from 'ceph-napi';
+import { OperatingError } from '../../../wire/errors.ts';
+import type { CephSettings } from '../../../wire/worker-protocol.ts';
+import { errnoOf } from '../../translate-error.ts';
+import { connect } from './connect.ts';
+
+export type Identity = keyof CephSettings['users'];
+
+/** A connection, as its user. */
+export interface Session {
+  readonly cluster: Cluster;
+  readonly fsid: string;
+  readonly identity: Identity;
+  /** `client.NAME` */
+  readonly entity: string;
+}
+
+interface Link {
+  readonly key: string;
+  readonly cluster: Promise<{ readonly cluster: Cluster; readonly fsid: string }>;
+  users: number;
+  isRetired: boolean;
+}
+
+/** EPERM, EACCES: caps are read when a session begins. ENOTCONN, ESHUTDOWN: it was blocklisted, for good. */
+const STALE_ERRNOS: readonly (number | undefined)[] = [1, 13, 107, 108];
+
+export class Connections {
+  readonly #settings: CephSettings;
+  readonly #links = new Map<string, Link>();
+
+  constructor(settings: CephSettings) {
+    this.#settings = settings;
+  }
+
+  /** Runs `body` on the identity's connection, which stays open until `body` has ended. */
+  async as<T>(identity: Identity, body: (session: Session) => Promise<T>): Promise<T> {
+    const { name } = this.#settings.users[identity];
+    const link = this.#linkOf(identity);
+    link.users++;
+    try {
+      const { cluster, fsid } = await link.cluster.catch((error: unknown) => {
+        this.#retire(link);
+        throw error;
+      });
+      return await body({ cluster, fsid, identity, entity: `client.${name}` });
+    } catch (error) {
+      if (STALE_ERRNOS.includes(errnoOf(error))) this.#retire(link);
+      throw error;
+    } finally {
+      link.users--;
+      this.#closeIfUnused(link);
+    }
+  }
+
+  #linkOf(identity: Identity): Link {
+    const { name, keyring = '' } = this.#settings.users[identity];
+    const key = `${name} ${keyring}`;
+    const known = this.#links.get(key);
+    if (known) return known;
+    const cluster = connect(this.#settings, identity);
+    const made: Link = { key, cluster, users: 0, isRetired: false };
+    this.#links.set(key, made);
+    return made;
+  }
+
+  #retire(link: Link): void {
+    link.isRetired = true;
+    if (this.#links.get(link.key) === link) this.#links.delete(link.key);
+  }
+
+  /** Not waited for: the caller has its answer, and closing may wait for the cluster. */
+  #closeIfUnused(link: Link): void {
+    if (!link.isRetired || link.users > 0) return;
+    link.cluster.then(
+      ({ cluster }) => cluster.close().catch(reportClose),
+      () => undefined, // it was never open, and its users have heard why
+    );
+  }
+}
+
+/** A connection that does not close in order is lost memory, no more: its calls have ended. */
+function reportClose(error: unknown): void {
+  if (!(error instanceof OperatingError) && errnoOf(error) === undefined) throw error;
+  console.error(`closing a connection: ${error instanceof Error ? error.message : String(error)}`);
+}

@@ -1,0 +1,64 @@
+// Snapshot sets in Ceph: omap object `siphon.sets`, key the set's id, in each pool and namespace that holds one of its disks.
+
+import { OperatingError } from '../../../wire/errors.ts';
+import type { SetDisk, SnapshotSet } from '../../../wire/vocabulary.ts';
+import type { Session } from './connections.ts';
+import { readEntries, writeEntry } from './omap.ts';
+import { openPool } from './open.ts';
+import { assertFsid, unlessMissing } from './source.ts';
+
+const OBJECT = 'siphon.sets';
+
+export async function putSet(session: Session, set: SnapshotSet): Promise<null> {
+  assertFsid(session, set.fsid, `set ${set.id}`);
+  for (const { poolId, namespace } of placesOf(set)) {
+    await using pool = await openPool(session, poolId, namespace);
+    await writeEntry(session, pool, OBJECT, set.id, set);
+  }
+  return null;
+}
+
+/** Idempotent; a pool that is gone holds no record. */
+export async function removeSet(session: Session, set: SnapshotSet): Promise<null> {
+  assertFsid(session, set.fsid, `set ${set.id}`);
+  for (const { poolId, namespace } of placesOf(set)) {
+    const pool = await unlessMissing(openPool(session, poolId, namespace));
+    if (!pool) continue;
+    await using open = pool;
+    await writeEntry(session, open, OBJECT, set.id, undefined);
+  }
+  return null;
+}
+
+/** Records that this siphon cannot read (a newer one's) are named in the log and left alone. */
+export async function listSets(
+  session: Session,
+  at: { readonly pool: string; readonly namespace: string },
+): Promise<SnapshotSet[]> {
+  await using pool = await openPool(session, at.pool, at.namespace);
+  const sets: SnapshotSet[] = [];
+  for (const [id, value] of await readEntries(session, pool, OBJECT)) {
+    const set = parseSet(value.toString('utf8'));
+    if (set && set.id === id) sets.push(set);
+    else console.error(`${OBJECT} in ${at.pool}/${at.namespace}: ${id} is no set of schema 1`);
+  }
+  return sets;
+}
+
+function parseSet(text: string): SnapshotSet | undefined {
+  try {
+    const set = JSON.parse(text) as SnapshotSet | null;
+    return set?.schema === 1 && Array.isArray(set.disks) ? set : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function placesOf({ id, disks }: SnapshotSet): Pick<SetDisk, 'poolId' | 'namespace'>[] {
+  if (disks.length === 0) {
+    const why = 'it has no disk, so there is no pool for its record';
+    throw new OperatingError({ code: 'usage', op: 'record set', subject: id, why });
+  }
+  return [...new Map(disks.map((disk) => [`${disk.poolId} ${disk.namespace}`, disk])).values()];
+}

@@ -1,0 +1,17 @@
+// The `fill` role: one fill or one digest, then siphond ends the worker. A cancel removes the partial file before it answers.
+
+import { digestImage, exportImage } from '../../rbd-export/index.ts';
+import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
+import type { Role, StartRole } from '../role.ts';
+import { during } from '../translate-error.ts';
+
+export const startFillRole = (() => ({
+  handlers: {
+    fill: (spec, context) => during(stepOf('fill', spec), () => exportImage(spec, context)),
+    digest: (spec, context) => during(stepOf('digest', spec), () => digestImage(spec, context)),
+  },
+})) satisfies () => Role<FillMethods> satisfies StartRole;
+
+function stepOf(op: string, { ids }: Pick<FillSpec, 'ids'>) {
+  return { op, subject: `image ${ids.imageId}@${ids.snapId} of pool ${ids.poolId}` };
+}

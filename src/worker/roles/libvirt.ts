@@ -1,0 +1,106 @@
+// The `libvirt` role: domains of this host, their definitions, their starts, and every change of theirs as an event.
+
+import {
+  type Connection,
+  type Domain,
+  type DomainFilter,
+  isLibvirtError,
+  listDomains,
+  lookUpDomainByName,
+  lookUpDomainByUuid,
+  VIR_ERR,
+} from 'node-libvirt';
+import type {
+  DomainSummary,
+  LibvirtEvent,
+  LibvirtMethods,
+  LibvirtSettings,
+} from '../../wire/worker-protocol.ts';
+import type { Role, StartRole } from '../role.ts';
+import { during, type Step } from '../translate-error.ts';
+import { LibvirtLink } from './libvirt/link.ts';
+
+export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent) => void) => {
+  const link = new LibvirtLink(settings as LibvirtSettings, emit);
+  void link.keepUp();
+  return {
+    handlers: {
+      listDomains: () =>
+        during({ op: 'list domains', subject: 'libvirt' }, () => summaries(link.connection)),
+      lookUp: ({ domain }) => onDomain(link, 'look up domain', domain, summaryOf),
+      domainXml: ({ domain, inactive }) =>
+        onDomain(link, 'read domain', domain, (found) => found.xml({ isInactive: inactive })),
+      start: ({ domain }) =>
+        onDomain(link, 'start domain', domain, async (found) => {
+          await found.start();
+          return null;
+        }),
+    },
+  };
+}) satisfies (
+  settings: unknown,
+  emit: (event: LibvirtEvent) => void,
+) => Role<LibvirtMethods> satisfies StartRole;
+
+function onDomain<T>(
+  link: LibvirtLink,
+  op: string,
+  domain: string,
+  body: (found: Domain) => Promise<T>,
+): Promise<T> {
+  const step: Step = {
+    op,
+    subject: domain,
+    why: { 'not-found': 'this host has no such domain' },
+    hint: { 'not-found': 'Look with `virsh list --all`.' },
+  };
+  return during(step, async () => {
+    await using found = await lookUp(link.connection, domain);
+    return await body(found);
+  });
+}
+
+const UUID = /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+
+/** A UUID first; a domain may also be named like one. */
+async function lookUp(connection: Connection, domain: string): Promise<Domain> {
+  if (!UUID.test(domain)) return await lookUpDomainByName(connection, domain);
+  try {
+    return await lookUpDomainByUuid(connection, domain);
+  } catch (error) {
+    if (!isLibvirtError(error, VIR_ERR.NO_DOMAIN)) throw error;
+    return await lookUpDomainByName(connection, domain);
+  }
+}
+
+async function summaryOf(domain: Domain): Promise<DomainSummary> {
+  const { uuid, name } = domain;
+  const [isActive, isPersistent, hasManagedSave] = await Promise.all([
+    domain.isActive(),
+    domain.isPersistent(),
+    domain.hasManagedSave(),
+  ]);
+  return { uuid, name, isActive, isPersistent, hasManagedSave };
+}
+
+/** By four lists instead of three questions for each domain: few round trips, and none fails for a domain that goes meanwhile. */
+async function summaries(connection: Connection): Promise<DomainSummary[]> {
+  await using all = await listDomains(connection);
+  const [active, persistent, saved] = await Promise.all([
+    uuidsOf(connection, { isActive: true }),
+    uuidsOf(connection, { isPersistent: true }),
+    uuidsOf(connection, { hasManagedSave: true }),
+  ]);
+  return all.domains.map(({ uuid, name }) => ({
+    uuid,
+    name,
+    isActive: active.has(uuid),
+    isPersistent: persistent.has(uuid),
+    hasManagedSave: saved.has(uuid),
+  }));
+}
+
+async function uuidsOf(connection: Connection, filter: DomainFilter): Promise<Set<string>> {
+  await using list = await listDomains(connection, filter);
+  return new Set(list.domains.map((domain) => domain.uuid));
+}

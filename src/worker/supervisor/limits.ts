@@ -1,0 +1,27 @@
+// The bounds of a supervised worker, in one place.
+
+import type { WorkerRole } from '../../wire/worker-protocol.ts';
+
+export interface WorkerLimits {
+  /** From spawn to `ready`. */
+  readonly startMs: number;
+  /** From a cancel to its answer; then the worker is killed. Longer than librados' own timeouts, which should come first. */
+  readonly graceMs: number;
+  /** From the polite end to the kill. */
+  readonly endMs: number;
+  /** Calls that the worker holds at once, cancelled ones that still run included. Fewer than `threads`. */
+  readonly callsMax: number;
+  /** Calls that wait for a place or for a start; over it, a call is refused as `busy`. */
+  readonly queueMax: number;
+  /** UV_THREADPOOL_SIZE: a native call holds a thread until it returns. */
+  readonly threads: number;
+}
+
+const COMMON = { startMs: 20_000, graceMs: 5000, endMs: 5000, queueMax: 256 } as const;
+
+export const WORKER_LIMITS: Readonly<Record<WorkerRole, WorkerLimits>> = {
+  ceph: { ...COMMON, graceMs: 10_000, callsMax: 24, threads: 32 },
+  // libvirtd holds answers back while a hook runs for a domain: patience costs a thread, a kill costs all other calls.
+  libvirt: { ...COMMON, graceMs: 60_000, callsMax: 16, threads: 24 },
+  fill: { ...COMMON, callsMax: 1, threads: 16 },
+};

@@ -1,0 +1,108 @@
+// Real workers for tests: the child program, with users of least caps, and pools of the test's own.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { OperatingError } from '../../../src/wire/errors.ts';
+import type { CephMethods, CephSettings } from '../../../src/wire/worker-protocol.ts';
+import {
+  startWorker,
+  type Worker,
+  type WorkerOptions,
+  type WorkerProgram,
+} from '../../../src/worker/supervisor/index.ts';
+import { must, run } from '../support/host.ts';
+import type { Cleanup } from '../support/images.ts';
+
+const ROOT = path.join(import.meta.dirname, '../../..');
+export const CONF = '/etc/ceph/ceph.conf';
+export const PROGRAM: WorkerProgram = {
+  execPath: process.execPath,
+  args: [path.join(ROOT, 'src/worker/main.ts')],
+};
+export const soon = { deadlineMs: 30_000 };
+
+/** A worker's log on this process's standard error, where a failed test shows it. */
+export const log: WorkerOptions['log'] = {
+  info: () => undefined,
+  warn: (fields, text) => console.error(JSON.stringify(fields), text),
+};
+
+let count = 0;
+
+/** Users with the least caps that siphon's documentation asks for, for these pools; their keyrings in /tmp. */
+export async function makeUsers(t: Cleanup, ...pools: string[]): Promise<CephSettings['users']> {
+  const prefix = `w${process.pid}x${++count}`;
+  const make = async (role: string, profile: string) => {
+    const name = `${prefix}-${role}`;
+    const keyring = `/tmp/${name}.keyring`;
+    const caps = pools.map((pool) => `profile ${profile} pool=${pool}`).join(', ');
+    const entity = `client.${name}`;
+    await must(
+      'ceph',
+      'auth',
+      'get-or-create',
+      entity,
+      'mon',
+      'allow r',
+      'osd',
+      caps,
+      '-o',
+      keyring,
+    );
+    t.after(() => run('ceph', ['auth', 'rm', entity]));
+    t.after(() => run('rm', ['-f', keyring]));
+    return { name, keyring };
+  };
+  const [fill, snapshot, publish] = await Promise.all([
+    make('fill', 'rbd-read-only'),
+    make('snapshot', 'rbd'),
+    make('publish', 'rbd'),
+  ]);
+  return { fill, snapshot, publish };
+}
+
+export function cephWorker(
+  users: CephSettings['users'],
+  more: { settings?: Partial<CephSettings> } & Partial<WorkerOptions> = {},
+): Worker<CephMethods> {
+  const { settings, ...options } = more;
+  return startWorker<CephMethods>({
+    role: 'ceph',
+    settings: { conf: CONF, users, timeoutMs: 5000, ...settings } satisfies CephSettings,
+    program: PROGRAM,
+    log,
+    ...options,
+  });
+}
+
+/** Asserts that the call fails as an operating error of this code, whose text and hint match; gives the error. */
+export async function failing(
+  call: Promise<unknown>,
+  code: OperatingError['code'],
+  text: RegExp,
+  hint?: RegExp,
+): Promise<OperatingError> {
+  const error = await call.then(
+    (result) => assert.fail(`it should have failed, and gave ${JSON.stringify(result)}`),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof OperatingError, String(error));
+  assert.equal(error.code, code, `${error.message} [${error.hint}]`);
+  assert.match(error.message, text);
+  if (hint) assert.match(error.hint ?? '', hint);
+  return error;
+}
+
+/** What a tool prints as JSON. */
+export async function json<T>(command: string, ...args: readonly string[]): Promise<T> {
+  return JSON.parse(await must(command, ...args, '--format', 'json')) as T;
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false; // ESRCH is the only answer that a root's signal 0 can have
+  }
+}

@@ -1,0 +1,253 @@
+// Snapshots, sets and use of domains' disks, compared with `rbd` and `rados`.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { before, test } from 'node:test';
+import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import type { CephMethods } from '../../../src/wire/worker-protocol.ts';
+import type { Worker } from '../../../src/worker/supervisor/index.ts';
+import { must, until } from '../support/host.ts';
+import { fileCleanup, freshPool } from '../support/images.ts';
+import { cephWorker, failing, json, makeUsers, soon } from './ceph-worker.ts';
+
+const cleanup = fileCleanup();
+let pool: string;
+let other: string;
+let worker: Worker<CephMethods>;
+let users: Awaited<ReturnType<typeof makeUsers>>;
+let count = 0;
+
+before(async () => {
+  pool = await freshPool(cleanup);
+  other = await freshPool(cleanup);
+  await must('rbd', 'namespace', 'create', `${other}/tenant`);
+  users = await makeUsers(cleanup, pool, other);
+  worker = cephWorker(users);
+  cleanup.after(async () => await worker[Symbol.asyncDispose]());
+});
+
+async function disk(): Promise<{ pool: string; namespace: string; image: string }> {
+  const image = `disk${++count}`;
+  await must('rbd', 'create', '--size', '8M', `${pool}/${image}`);
+  return { pool, namespace: '', image };
+}
+
+interface RbdSnap {
+  readonly id: number;
+  readonly name: string;
+  readonly size: number;
+}
+const snapsOf = (image: string) => json<RbdSnap[]>('rbd', 'snap', 'ls', `${pool}/${image}`);
+
+test('a snapshot is made, listed and removed by its ids; again is no error', async () => {
+  const at = await disk();
+  await must('rbd', 'snap', 'create', '--no-progress', `${pool}/${at.image}@foreign`);
+  const made = await worker.call('createSnapshot', { ...at, snap: 'siphon.a1' }, soon);
+  const { id: imageId } = await json<{ id: string }>('rbd', 'info', `${pool}/${at.image}`);
+  const [, snap] = await snapsOf(at.image);
+  assert.deepEqual([snap?.name, snap?.id, snap?.size], ['siphon.a1', made.snapId, made.sizeBytes]);
+  assert.equal(made.imageId, imageId);
+  const { sizeBytes: _, ...marked } = made;
+  assert.deepEqual(await worker.call('listMarked', at, soon), [marked]);
+  assert.deepEqual(await worker.call('removeSnapshot', marked, soon), { was: 'removed' });
+  assert.deepEqual(await worker.call('removeSnapshot', marked, soon), { was: 'absent' });
+  assert.deepEqual(
+    (await snapsOf(at.image)).map((each) => each.name),
+    ['foreign'],
+  );
+});
+
+test('nothing that is not marked as siphon’s is made or removed', async () => {
+  const at = await disk();
+  await must('rbd', 'snap', 'create', '--no-progress', `${pool}/${at.image}@mine`);
+  const made = await worker.call('createSnapshot', { ...at, snap: 'siphon.b' }, soon);
+  await failing(
+    worker.call('createSnapshot', { ...at, snap: 'mine2' }, soon),
+    'refused',
+    /siphon\./,
+  );
+  const [mine] = await snapsOf(at.image);
+  const call = (more: object) => worker.call('removeSnapshot', { ...made, ...more }, soon);
+  await failing(call({ snap: 'mine', snapId: mine!.id }), 'refused', /siphon\./);
+  await failing(call({ snapId: mine!.id }), 'mismatch', /named 'mine'/);
+  await must('rbd', 'snap', 'protect', `${pool}/${at.image}@siphon.b`);
+  await failing(call({}), 'busy', /protected/, /unprotect/);
+  await must('rbd', 'snap', 'unprotect', `${pool}/${at.image}@siphon.b`);
+  assert.equal((await snapsOf(at.image)).length, 2);
+});
+
+test('a name that is there already is refused, and what is there stays', async () => {
+  const at = await disk();
+  const made = await worker.call('createSnapshot', { ...at, snap: 'siphon.c' }, soon);
+  await failing(
+    worker.call('createSnapshot', { ...at, snap: 'siphon.c' }, soon),
+    'refused',
+    /EEXIST/,
+  );
+  assert.deepEqual(
+    (await snapsOf(at.image)).map((each) => each.id),
+    [made.snapId],
+  );
+});
+
+test('many snapshots at once share the monitors’ commits', async () => {
+  const disks = await Promise.all(Array.from({ length: 12 }, disk));
+  const all = disks.map((at) => worker.call('createSnapshot', { ...at, snap: 'siphon.d' }, soon));
+  assert.equal(new Set((await Promise.all(all)).map((made) => made.imageId)).size, 12);
+});
+
+test('the head of a disk is its first bytes, of now or of a snapshot', async () => {
+  const at = await disk();
+  const head = (more: object) =>
+    worker.call('readHead', { ...at, lengthBytes: 65_536, ...more }, soon);
+  await must(
+    'rbd',
+    'bench',
+    '--io-type',
+    'write',
+    '--io-size',
+    '1M',
+    '--io-total',
+    '4M',
+    `${pool}/${at.image}`,
+  );
+  await must('rbd', 'snap', 'create', '--no-progress', `${pool}/${at.image}@old`);
+  const file = `/tmp/${pool}.head`;
+  await must('rbd', 'export', '--no-progress', `${pool}/${at.image}@old`, file);
+  const want = await must('bash', '-c', `head -c 65536 ${file} | base64 -w0; rm ${file}`);
+  assert.equal((await head({ snap: 'old' })).base64, want);
+  assert.equal((await head({})).base64, want);
+  assert.equal(
+    (await head({ lengthBytes: 10 })).base64,
+    Buffer.from(want, 'base64').subarray(0, 10).toString('base64'),
+  );
+  await must('rbd', 'create', '--size', '0', `${pool}/empty`);
+  assert.equal((await head({ image: 'empty' })).base64, '');
+  await failing(head({ snap: 'nosnap' }), 'not-found', /no snapshot 'nosnap'/);
+});
+
+/** Holds the image's exclusive lock, as QEMU does. */
+async function holdLock(image: string): Promise<ChildProcess> {
+  const script = `
+import rados, rbd, sys, time
+c = rados.Rados(conffile='/etc/ceph/ceph.conf'); c.connect()
+i = rbd.Image(c.open_ioctx('${pool}'), '${image}'); i.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE); i.write(b'x', 0)
+print('held', flush=True)
+for line in sys.stdin: i.write(b'y', 0); i.flush(); print('written', flush=True)`;
+  const child = spawn('python3', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanup.after(async () => child.kill('SIGKILL'));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  return child;
+}
+
+async function writesAgain(holder: ChildProcess): Promise<void> {
+  const answered = once(holder.stdout!, 'data', { signal: AbortSignal.timeout(20_000) });
+  holder.stdin!.write('write\n');
+  assert.match(String(await answered), /written/);
+}
+
+test('who uses an image is told as rbd tells it', async () => {
+  const at = await disk();
+  const idle = await worker.call('imageUse', at, soon);
+  assert.deepEqual([idle.lockOwners, idle.watchers, idle.sizeBytes], [[], [], 8 * 2 ** 20]);
+  await holdLock(at.image);
+  const use = await worker.call('imageUse', at, soon);
+  const locks = await json<{ locker: string }[]>('rbd', 'lock', 'ls', `${pool}/${at.image}`);
+  assert.deepEqual(
+    use.lockOwners,
+    locks.map((lock) => lock.locker),
+  );
+  type Status = { watchers: { client: number }[] };
+  const { watchers } = await json<Status>('rbd', 'status', `${pool}/${at.image}`);
+  assert.deepEqual(
+    use.watchers,
+    watchers.map((watcher) => `client.${watcher.client}`),
+  );
+});
+
+test('a live lock owner takes part; a dead one makes a disk busy, and no lock is broken', async () => {
+  const at = await disk();
+  const holder = await holdLock(at.image);
+  const create = (snap: string) => worker.call('createSnapshot', { ...at, snap }, soon);
+  const held = await create('siphon.held');
+  const { lockOwners } = await worker.call('imageUse', at, soon);
+  assert.equal(lockOwners.length, 1, 'the lock stayed with its owner');
+  holder.kill('SIGKILL');
+  const isForgotten = async () => (await worker.call('imageUse', at, soon)).watchers.length === 0;
+  await until('the watch of the dead owner expires', isForgotten, 60);
+  await failing(create('siphon.dead'), 'busy', /owns the exclusive lock/, /rbd lock rm/);
+  await failing(worker.call('removeSnapshot', held, soon), 'busy', /owns the exclusive lock/);
+  const locks = await json<{ locker: string }[]>('rbd', 'lock', 'ls', `${pool}/${at.image}`);
+  assert.deepEqual(
+    locks.map((lock) => lock.locker),
+    lockOwners,
+  );
+  assert.equal((await snapsOf(at.image)).length, 1);
+});
+
+test('a lock owner that hangs, as a stopped QEMU does, loses neither its lock nor its disk', async () => {
+  const at = await disk();
+  const holder = await holdLock(at.image);
+  await using mine = cephWorker(users); // its own, since it ends itself
+  await mine.call('imageUse', at, soon);
+  holder.kill('SIGSTOP');
+  const call = mine.call('createSnapshot', { ...at, snap: 'siphon.hung' }, { deadlineMs: 60_000 });
+  await failing(call, 'unavailable', /ended before a lock is broken/);
+  holder.kill('SIGCONT');
+  await writesAgain(holder);
+  const { lockOwners, watchers } = await mine.call('imageUse', at, soon);
+  assert.equal(lockOwners.length, 1);
+  assert.ok(watchers.includes(lockOwners[0]!));
+  for (const late of await mine.call('listMarked', at, soon)) {
+    assert.deepEqual(await mine.call('removeSnapshot', late, soon), { was: 'removed' });
+  }
+});
+
+test('a create that fails looks for what it may have left, and says so', async () => {
+  const at = await disk();
+  await must('rbd', 'lock', 'add', `${pool}/${at.image}`, 'by-hand');
+  const call = worker.call('createSnapshot', { ...at, snap: 'siphon.locked' }, soon);
+  await failing(call, 'busy', /may still appear/);
+  assert.deepEqual(await snapsOf(at.image), []);
+});
+
+test('a set is recorded in each pool and namespace of its disks, and removed', async () => {
+  const pools = await json<{ poolnum: number; poolname: string }[]>('ceph', 'osd', 'lspools');
+  const diskIn = (name: string, namespace: string) => {
+    const poolId = pools.find((each) => each.poolname === name)!.poolnum;
+    const ids = { poolId, imageId: 'x', snapId: 1, sizeBytes: 1 };
+    return { target: 'vda', pool: name, namespace, image: 'x', ...ids };
+  };
+  const set: SnapshotSet = {
+    schema: 1,
+    id: 'set-1',
+    fsid: await must('ceph', 'fsid'),
+    domainUuid: 'u',
+    domainName: 'dömain',
+    host: 'h',
+    createdAtMs: 1,
+    event: 'manual',
+    quiesced: 'none',
+    instant: 'none',
+    way: 'native',
+    disks: [diskIn(pool, ''), diskIn(pool, ''), diskIn(other, 'tenant')],
+    leftOut: [],
+    domainXml: `<domain>${'x'.repeat(2 ** 20)}</domain>`,
+  };
+  const listed = (name: string, namespace: string) =>
+    worker.call('listSets', { pool: name, namespace }, soon);
+  assert.deepEqual(await listed(pool, ''), []);
+  await worker.call('removeSet', set, soon);
+  await worker.call('putSet', set, soon);
+  assert.deepEqual(await listed(pool, ''), [set]);
+  assert.deepEqual(await listed(other, 'tenant'), [set]);
+  assert.deepEqual(await listed(other, ''), []);
+  const keys = ['-p', other, '-N', 'tenant', 'listomapkeys', 'siphon.sets'];
+  assert.equal(await must('rados', ...keys), 'set-1');
+  await must('rados', '-p', pool, 'setomapval', 'siphon.sets', 'set-2', '{"schema":2}');
+  assert.deepEqual(await listed(pool, ''), [set], 'what a newer siphon wrote is left alone');
+  await worker.call('removeSet', set, soon);
+  assert.equal(await must('rados', ...keys), '');
+  assert.deepEqual(await listed(pool, ''), []);
+});

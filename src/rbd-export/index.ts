@@ -1,0 +1,120 @@
+// A source in RBD -> a verified file: or an error that says why, and no file. Runs in the process of a fill worker.
+
+import { INSPECT_HEAD_BYTES, inspectHead } from '../trust/inspect.ts';
+import type { Verdict } from '../trust/verify.ts';
+import { hashJobs, judge } from '../trust/verify.ts';
+import { OperatingError } from '../wire/errors.ts';
+import type { FillProgress, FillResult, FillSpec } from '../wire/worker-protocol.ts';
+import { cancelled, describeSource } from './errors.ts';
+import { PartialFile } from './partial-file.ts';
+import type { Sink } from './sink.ts';
+import { qcow2Sink, verbatimSink } from './sink.ts';
+import { SlotMemory } from './slots.ts';
+import { Source } from './source.ts';
+import type { Hashing } from './stream.ts';
+import { startHashing, stream } from './stream.ts';
+
+export interface ExportOptions {
+  readonly signal?: AbortSignal;
+  /** Told a few times a second, and at the end. */
+  readonly onProgress?: (progress: FillProgress) => void;
+}
+
+type DigestSpec = Pick<FillSpec, 'ceph' | 'ids' | 'plan'>;
+type Accepted = { readonly kind: 'raw' | 'qcow2'; readonly virtualSizeBytes: number };
+
+/**
+ * Writes the source to `spec.partialPath`, checked, complete and fsynced; the folder's entry is the caller's to fsync. Nothing is left there
+ * when it rejects.
+ * @throws OperatingError `refused` (format), `corrupt` (digest, signature), `not-found` (removed, also meanwhile), `exhausted` (disk full),
+ *   `cancelled`, `unavailable`, `denied`, `mismatch`.
+ */
+export async function exportImage(
+  spec: FillSpec,
+  options: ExportOptions = {},
+): Promise<FillResult> {
+  return await run(spec, options, async ({ source, hashing, head }) => {
+    await using file = await PartialFile.create(spec.partialPath);
+    const sink = sinkFor(spec, file, head, source.sizeBytes);
+    const { verdict, allocatedBytes } = await transfer(spec, options, source, hashing, sink);
+    file.keep();
+    return {
+      sourceFormat: head.kind,
+      format: sink.format,
+      virtualSizeBytes: head.virtualSizeBytes,
+      sourceSizeBytes: source.sizeBytes,
+      allocatedBytes,
+      ...verdict,
+    };
+  });
+}
+
+/** Reads the source for its digests alone, and judges them. @throws OperatingError as {@link exportImage} */
+export async function digestImage(
+  spec: DigestSpec,
+  options: ExportOptions = {},
+): Promise<Pick<FillResult, 'digests' | 'verification'>> {
+  return await run(spec, options, async ({ source, hashing }) => {
+    return (await transfer(spec, options, source, hashing)).verdict;
+  });
+}
+
+interface Opened {
+  readonly source: Source;
+  readonly hashing: Hashing;
+  readonly head: Accepted;
+}
+
+/** Opens and inspects, while the hash threads start; ends with what `work` gives, or what really happened. */
+async function run<T>(
+  spec: DigestSpec,
+  options: ExportOptions,
+  work: (opened: Opened) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  const subject = describeSource(spec.ids);
+  try {
+    signal?.throwIfAborted();
+    await using hashing = startHashing(hashJobs(spec.plan), new SlotMemory());
+    await using source = await Source.open(spec.ceph, spec.ids);
+    return await work({ source, hashing, head: await inspect(spec, source) });
+  } catch (error) {
+    throw signal?.aborted ? cancelled(subject) : error;
+  }
+}
+
+async function inspect(spec: DigestSpec, source: Source): Promise<Accepted> {
+  const head = Buffer.from(new ArrayBuffer(Math.min(INSPECT_HEAD_BYTES, source.sizeBytes)));
+  if (head.length > 0) await source.read(head, 0);
+  const found = inspectHead(head, source.sizeBytes, spec.plan.declaredFormat);
+  if (found.kind !== 'refused') return found;
+  throw new OperatingError({
+    code: 'refused',
+    op: 'inspect',
+    subject: source.subject,
+    why: found.reason,
+  });
+}
+
+function sinkFor(spec: FillSpec, file: PartialFile, head: Accepted, sizeBytes: number): Sink {
+  const isRewritten = head.kind === 'raw' && spec.rawBecomes === 'qcow2';
+  return isRewritten ? qcow2Sink(file, sizeBytes) : verbatimSink(file, head.kind, sizeBytes);
+}
+
+/** All bytes through; then the file made safe while the hashes end; then the look that decides whether they count, and the verdict. */
+async function transfer(
+  spec: DigestSpec,
+  options: ExportOptions,
+  source: Source,
+  hashing: Hashing,
+  sink?: Sink,
+): Promise<{ verdict: Verdict; allocatedBytes: number }> {
+  await stream({ source, hashing, sink, timeoutMs: spec.ceph.timeoutMs, ...options });
+  const [outcomes, allocatedBytes = 0] = await Promise.all([
+    hashing.finish(options.signal),
+    sink?.complete(),
+  ]);
+  await source.lookAgain();
+  options.signal?.throwIfAborted();
+  return { verdict: judge(spec.plan, outcomes, source.subject), allocatedBytes };
+}

@@ -1,0 +1,105 @@
+// The checks of a plan while the bytes stream: which hashes run, and what their outcome means.
+
+import { createHash, createVerify } from 'node:crypto';
+import { OperatingError } from '../wire/errors.ts';
+import type { ExpectedSignature, VerificationPlan } from '../wire/verification-plan.ts';
+import type { DigestAlgorithm, Digests, Verification, VerifiedBy } from '../wire/vocabulary.ts';
+import { isGoodSignature } from './signature.ts';
+
+/** One pass of one hash over all of the source's bytes. Survives a structured clone: it may run in another thread. */
+export type HashJob =
+  | { readonly kind: 'digest'; readonly algorithm: DigestAlgorithm }
+  | { readonly kind: 'signature'; readonly expected: ExpectedSignature };
+
+export type HashOutcome =
+  | { readonly kind: 'digest'; readonly algorithm: DigestAlgorithm; readonly hex: string }
+  | { readonly kind: 'signature'; readonly isGood: boolean };
+
+export interface Hasher {
+  update(bytes: Uint8Array): void;
+  /** Once, after the last byte. */
+  finish(): HashOutcome;
+}
+
+/** SHA-256 always (a base's record, for scrub and for what is asked later), and what the plan names. */
+export function hashJobs(plan: VerificationPlan): HashJob[] {
+  const algorithms = new Set<DigestAlgorithm>([
+    'sha256',
+    ...plan.digests.map((one) => one.algorithm),
+  ]);
+  const digests = [...algorithms].map((algorithm) => ({ kind: 'digest', algorithm }) as const);
+  return plan.signature === undefined
+    ? digests
+    : [...digests, { kind: 'signature', expected: plan.signature }];
+}
+
+/** A signature cannot be verified from a digest by node:crypto, so it hashes for itself. */
+export function openHasher(job: HashJob): Hasher {
+  if (job.kind === 'digest') {
+    const hash = createHash(job.algorithm);
+    const { kind, algorithm } = job;
+    return {
+      update: (bytes) => void hash.update(bytes),
+      finish: () => ({ kind, algorithm, hex: hash.digest('hex') }),
+    };
+  }
+  const verify = createVerify(job.expected.hash);
+  return {
+    update: (bytes) => void verify.update(bytes),
+    finish: () => ({ kind: 'signature', isGood: isGoodSignature(verify, job.expected) }),
+  };
+}
+
+/**
+ * What the outcomes of {@link hashJobs} say. All that the plan names must be right.
+ * @throws OperatingError `corrupt`, with what was expected and what was found.
+ */
+export function judge(
+  plan: VerificationPlan,
+  outcomes: readonly HashOutcome[],
+  subject: string,
+): Verdict {
+  const digests = digestsOf(outcomes);
+  const by: VerifiedBy[] = [];
+  for (const { algorithm, hex, from } of plan.digests) {
+    const found = digests[algorithm];
+    if (found !== hex) {
+      throw corrupt(subject, `${algorithm} is ${found ?? 'not known'}, but ${spoken(from)} ${hex}`);
+    }
+    by.push({ what: 'digest', algorithm, from });
+  }
+  if (plan.signature !== undefined) {
+    const { keyType, certificate } = plan.signature;
+    if (!outcomes.some((one) => one.kind === 'signature' && one.isGood)) {
+      throw corrupt(
+        subject,
+        `its signature (${keyType}, certificate ${certificate}) is not of these bytes`,
+      );
+    }
+    by.push({ what: 'signature', keyType, certificate });
+  }
+  return {
+    digests,
+    verification: by.length === 0 ? { kind: 'unverified' } : { kind: 'verified', by },
+  };
+}
+
+export interface Verdict {
+  readonly digests: Digests;
+  readonly verification: Verification;
+}
+
+function digestsOf(outcomes: readonly HashOutcome[]): Digests {
+  return Object.fromEntries(
+    outcomes.flatMap((one) => (one.kind === 'digest' ? [[one.algorithm, one.hex]] : [])),
+  );
+}
+
+function spoken(from: 'operator' | 'properties'): string {
+  return from === 'operator' ? 'the operator expects' : "the source's properties say";
+}
+
+function corrupt(subject: string, why: string): OperatingError {
+  const hint = 'Nothing was kept. Find out who changed the image, or publish it again.';
+  return new OperatingError({ code: 'corrupt', op: 'verify', subject, why, hint });
+}

@@ -1,0 +1,131 @@
+// What a source's first bytes are taken for, and what is refused.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { inspectHead } from '../../../src/trust/inspect.ts';
+
+const MIB = 2 ** 20;
+
+/** A qcow2 header (version 3, clusters of 64 KiB, 10 MiB of disk) in a file of 1 MiB. */
+function header(change: (bytes: Buffer) => void = () => {}): Buffer {
+  const bytes = Buffer.alloc(4096);
+  bytes.write('QFI\xfb', 0, 'latin1');
+  bytes.writeUInt32BE(3, 4);
+  bytes.writeUInt32BE(16, 20);
+  bytes.writeBigUInt64BE(BigInt(10 * MIB), 24);
+  bytes.writeUInt32BE(1, 36); // L1 entries
+  bytes.writeBigUInt64BE(0x30000n, 40);
+  bytes.writeBigUInt64BE(0x10000n, 48);
+  bytes.writeUInt32BE(1, 56); // clusters of the refcount table
+  bytes.writeUInt32BE(4, 96);
+  bytes.writeUInt32BE(104, 100);
+  change(bytes);
+  return bytes;
+}
+
+function refusal(head: Buffer, declared?: 'raw' | 'qcow2', sizeBytes = MIB): string {
+  const found = inspectHead(head, sizeBytes, declared);
+  assert(found.kind === 'refused', `it was taken for ${found.kind}`);
+  return found.reason;
+}
+
+test('raw: anything without a known magic, its size rounded up to sectors', () => {
+  assert.deepEqual(inspectHead(Buffer.alloc(512), 1000), { kind: 'raw', virtualSizeBytes: 1024 });
+  assert.deepEqual(inspectHead(Buffer.from('Q'), 1), { kind: 'raw', virtualSizeBytes: 512 });
+  assert.match(refusal(Buffer.alloc(0), undefined, 0), /empty/);
+});
+
+test('qcow2: whole, and as declared', () => {
+  for (const declared of [undefined, 'qcow2'] as const) {
+    assert.deepEqual(inspectHead(header(), MIB, declared), {
+      kind: 'qcow2',
+      virtualSizeBytes: 10 * MIB,
+    });
+  }
+  for (const bits of [1n, 2n]) {
+    assert.equal(
+      inspectHead(
+        header((b) => b.writeBigUInt64BE(bits, 72)),
+        MIB,
+      ).kind,
+      'qcow2',
+    );
+  }
+});
+
+test('another format than the declared one', () => {
+  assert.match(refusal(header(), 'raw'), /are qcow2, but its disk_format is raw/);
+  assert.match(refusal(Buffer.alloc(512), 'qcow2'), /not qcow2, but/);
+});
+
+test('qcow2 that leans on others, hides, or needs what is not known', () => {
+  const backing = header((b) => {
+    b.writeBigUInt64BE(512n, 8);
+    b.writeUInt32BE(11, 16);
+    b.write('/etc/shadow', 512);
+  });
+  assert.match(refusal(backing), /backing file, "\/etc\/shadow"/);
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(4n, 72))), /data file/);
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(16n, 72))), /bits 0x10\b/);
+  assert.match(
+    refusal(header((b) => b.writeBigUInt64BE(1n << 63n, 72))),
+    /bits 0x8000000000000000/,
+  );
+  assert.match(refusal(header((b) => b.writeUInt32BE(2, 32))), /encrypted \(luks\)/);
+  for (const version of [0, 1, 4]) {
+    assert.match(
+      refusal(header((b) => b.writeUInt32BE(version, 4))),
+      new RegExp(`version ${version}`),
+    );
+  }
+});
+
+test('qcow2 whose tables are not in it', () => {
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(BigInt(MIB), 40))), /L1 table outside/);
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(0n, 40))), /L1 table outside/);
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(0x30200n, 40))), /L1 table at 197120/);
+  assert.match(refusal(header((b) => b.writeUInt32BE(16, 56))), /refcount table outside/);
+  assert.match(refusal(header((b) => b.writeUInt32BE(0, 36))), /L1 table too small/);
+  assert.match(
+    refusal(header((b) => b.writeBigUInt64BE(BigInt(2 ** 40), 24))),
+    /L1 table too small/,
+  );
+  assert.match(refusal(header((b) => b.writeBigUInt64BE(2n ** 63n, 24))), /beyond reason/);
+  assert.match(refusal(header().subarray(0, 60), undefined, 60), /truncated/);
+});
+
+test('other formats by name, unless they are declared to be a disk', () => {
+  const magics = {
+    qed: 'QED\0',
+    vmdk: 'KDMV',
+    vhdx: 'vhdxfile',
+    vpc: 'conectix',
+    luks: 'LUKS\xba\xbe',
+  };
+  for (const [name, magic] of Object.entries(magics)) {
+    const head = Buffer.alloc(512);
+    head.write(magic, 'latin1');
+    assert.match(refusal(head), new RegExp(`bytes are ${name},`));
+    assert.equal(inspectHead(head, MIB, 'raw').kind, 'raw');
+  }
+  const vdi = Buffer.alloc(512);
+  vdi.writeUInt32LE(0xbeda107f, 64);
+  assert.match(refusal(vdi), /bytes are vdi,/);
+});
+
+test('any bytes give an answer', () => {
+  const heads = fc.uint8Array({ maxLength: 300 });
+  const mutated = fc
+    .array(fc.tuple(fc.integer({ min: 4, max: 127 }), fc.integer({ min: 0, max: 255 })), {
+      maxLength: 6,
+    })
+    .map((changes) => header((b) => changes.forEach(([at, byte]) => (b[at] = byte))));
+  fc.assert(
+    fc.property(fc.oneof(heads, mutated), fc.nat(2 * MIB), (head, sizeBytes) => {
+      const found = inspectHead(head, sizeBytes);
+      if (found.kind !== 'refused') assert(found.virtualSizeBytes >= 0);
+    }),
+    { numRuns: 5000 },
+  );
+});

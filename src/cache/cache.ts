@@ -1,0 +1,209 @@
+// The cache: what siphond's routes, hook and timers ask of the bases.
+
+import {
+  type BaseIdentity,
+  baseId,
+  basePath,
+  parseBaseId,
+  parseBasePath,
+} from '../domain/base-path.ts';
+import type { Domain } from '../domain/domain.ts';
+import type { EvictAnswer, EvictRequest, PathAnswer } from '../wire/api.ts';
+import type { JobProgress } from '../wire/journal.ts';
+import { formatSource, parseSource } from '../wire/source.ts';
+import type { DiskFormat, SourceFacts, SourceIds } from '../wire/vocabulary.ts';
+import type { BaseRow } from './catalogue/bases.ts';
+import { basesOf, type ChainReaders, type DiskChain } from './chain.ts';
+import { chainReaders } from './chain-readers.ts';
+import type { EvictDecision, EvictWish } from './evict.ts';
+import { Evictor } from './evict-run.ts';
+import { checkFile, type FileCheck } from './file-check.ts';
+import { type Fill, Filler } from './fill.ts';
+import type { WarmAsk } from './fill-work.ts';
+import { createLeases, type Leases } from './leases.ts';
+import type { CacheParts } from './parts.ts';
+import { type Recovery, recover } from './recover.ts';
+import { noBase } from './refusals.ts';
+import { formatOfFill } from './source-format.ts';
+import { type BaseView, viewWithPath } from './view.ts';
+
+/** What is known of a base, from memory. `format` is the suffix of the file that is there. */
+export type Presence =
+  | { readonly kind: 'ready'; readonly format: DiskFormat }
+  | { readonly kind: 'suspect'; readonly why: string }
+  | { readonly kind: 'filling'; readonly jobId?: string; readonly progress?: JobProgress }
+  | { readonly kind: 'absent' };
+
+export interface Usage {
+  readonly bases: number;
+  readonly allocatedBytes: number;
+  readonly limitBytes: number;
+  readonly freeBytes: number;
+}
+
+/** BASE, below, is a base's id, its path (either folder), or a source's name. */
+export interface Cache {
+  /** To be called once, before anything else. */
+  recover(): Promise<Recovery>;
+  list(): BaseView[];
+  /** @throws OperatingError `not-found`, `usage` */
+  get(base: string): Promise<BaseView>;
+  /** Where a source's base is or would be. @throws OperatingError as resolving it does. */
+  path(source: string): Promise<PathAnswer>;
+  /** @throws OperatingError `not-found` where no such base is there. */
+  pin(base: string): Promise<BaseView>;
+  unpin(base: string): Promise<BaseView>;
+  evict(request: EvictRequest): Promise<EvictAnswer>;
+  warm(ask: WarmAsk): Promise<Fill>;
+  /** No SQL, no file, no Ceph. Take the lease first: then what is present stays. */
+  presence(ids: SourceIds): Presence;
+  /** Of a domain's disks; reads headers of files and of RBD images. */
+  basesOf(domain: Domain): Promise<DiskChain[]>;
+  readonly leases: Leases;
+  /** Bases that some domain needs and that are not here: to be warmed. */
+  missing(): BaseIdentity[];
+  /** The cache folder's watcher saw something at this path. undefined: it is no base that is at rest. */
+  look(path: string): Promise<FileCheck | undefined>;
+  usage(): Usage;
+  /** Returns once no fill waits or runs; the journal's stop ends them early. */
+  settled(): Promise<void>;
+}
+
+export function createCache(parts: CacheParts): Cache {
+  return new CacheOfParts(parts);
+}
+
+class CacheOfParts implements Cache {
+  readonly leases: Leases;
+  readonly #parts: CacheParts;
+  readonly #evictor: Evictor;
+  readonly #filler: Filler;
+  readonly #readers: ChainReaders;
+
+  constructor(parts: CacheParts) {
+    this.#parts = parts;
+    this.#evictor = new Evictor(parts);
+    this.#filler = new Filler(parts, this.#evictor);
+    this.#readers = chainReaders(parts);
+    this.leases = createLeases(parts);
+  }
+
+  recover(): Promise<Recovery> {
+    return recover(this.#parts);
+  }
+
+  list(): BaseView[] {
+    return this.#parts.catalogue.bases.all().map((row) => this.#view(row));
+  }
+
+  async get(base: string): Promise<BaseView> {
+    return this.#view(await this.#find(base));
+  }
+
+  async path(source: string): Promise<PathAnswer> {
+    const facts = await this.#resolve(source);
+    const row = this.#parts.catalogue.bases.get(baseId(facts.ids));
+    const format = row?.file === undefined ? await formatOfFill(this.#parts, facts) : row.format;
+    const path = basePath(this.#parts.settings.mountPath, facts.ids, format);
+    return { path, isPresent: row?.state === 'ready', ids: facts.ids };
+  }
+
+  async pin(base: string): Promise<BaseView> {
+    const row = await this.#find(base);
+    this.#parts.catalogue.pins.add(row.id, this.#parts.now());
+    return this.#view(row);
+  }
+
+  async unpin(base: string): Promise<BaseView> {
+    const row = await this.#find(base);
+    this.#parts.catalogue.pins.remove(row.id);
+    return this.#view(row);
+  }
+
+  async evict({ dryRun, bases }: EvictRequest): Promise<EvictAnswer> {
+    const wish = await this.#wishOf(bases);
+    const planned = this.#evictor.plan(wish);
+    const names = new Map(this.#parts.catalogue.bases.all().map(({ id, name }) => [id, name]));
+    const why = wish.kind === 'named' ? 'asked for' : 'to the limit';
+    const decided = dryRun ? planned : await this.#evictor.run(planned, why);
+    const decisions = decided.map(({ id, ...rest }: EvictDecision) => {
+      const name = names.get(id);
+      return { base: id, name: name === undefined ? id : formatSource(name), ...rest };
+    });
+    const going = decided.filter(({ decision }) => decision === 'evict');
+    const freedBytes = going.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0);
+    return { dryRun, decisions, freedBytes };
+  }
+
+  warm(ask: WarmAsk): Promise<Fill> {
+    return this.#filler.warm(ask);
+  }
+
+  presence(ids: SourceIds): Presence {
+    const id = baseId(ids);
+    const row = this.#parts.catalogue.bases.get(id);
+    if (row?.state === 'ready') return { kind: 'ready', format: row.format };
+    const filling = this.#filler.filling(id);
+    if (filling !== undefined) return { kind: 'filling', ...filling };
+    if (row?.state !== 'suspect') return { kind: 'absent' };
+    return { kind: 'suspect', why: row.problem ?? 'it could not be told why' };
+  }
+
+  basesOf(domain: Domain): Promise<DiskChain[]> {
+    return basesOf(domain, this.#readers);
+  }
+
+  missing(): BaseIdentity[] {
+    const needed = this.#parts.catalogue.leases.all().map(({ base }) => base);
+    const absent = needed.filter(({ ids }) => this.presence(ids).kind === 'absent');
+    return [...new Map(absent.map((base) => [baseId(base.ids), base])).values()];
+  }
+
+  async look(path: string): Promise<FileCheck | undefined> {
+    const identity = parseBasePath(this.#parts.settings.path, path);
+    if (identity === null) return undefined;
+    const row = this.#parts.catalogue.bases.get(baseId(identity.ids));
+    const isAtRest = row?.state === 'ready' || row?.state === 'suspect';
+    if (!isAtRest || row.format !== identity.format) return undefined;
+    return checkFile(this.#parts, row);
+  }
+
+  usage(): Usage {
+    const { usedBytes, limitBytes, freeBytes } = this.#filler.room();
+    const bases = this.#parts.catalogue.bases.all().length;
+    return { bases, allocatedBytes: usedBytes, limitBytes, freeBytes };
+  }
+
+  settled(): Promise<void> {
+    return this.#filler.settled();
+  }
+
+  async #wishOf(bases: EvictRequest['bases']): Promise<EvictWish> {
+    if (bases === undefined) return { kind: 'regain', bytes: this.#filler.excessBytes() };
+    const rows = await Promise.all(bases.map((base) => this.#find(base)));
+    return { kind: 'named', ids: new Set(rows.map(({ id }) => id)) };
+  }
+
+  async #find(base: string): Promise<BaseRow> {
+    const id = await this.#idOf(base);
+    const row = id === undefined ? undefined : this.#parts.catalogue.bases.get(id);
+    if (row === undefined) throw noBase(base);
+    return row;
+  }
+
+  async #idOf(base: string): Promise<string | undefined> {
+    if (base.startsWith('rbd:')) return baseId((await this.#resolve(base)).ids);
+    if (!base.startsWith('/')) return parseBaseId(base) === null ? undefined : base;
+    const { mountPath, path } = this.#parts.settings;
+    const identity = parseBasePath(mountPath, base) ?? parseBasePath(path, base);
+    return identity === null ? undefined : baseId(identity.ids);
+  }
+
+  async #resolve(source: string): Promise<SourceFacts> {
+    return this.#filler.resolve(parseSource(source));
+  }
+
+  #view(row: BaseRow): BaseView {
+    return viewWithPath(this.#parts.catalogue, this.#parts.settings.mountPath, row);
+  }
+}

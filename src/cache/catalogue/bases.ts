@@ -1,0 +1,161 @@
+// The shelf of bases. What it holds is in memory too, written after the disk has it, so that reading costs no SQL.
+
+import assert from 'node:assert/strict';
+import { parseBaseId } from '../../domain/base-path.ts';
+import { OperatingError } from '../../wire/errors.ts';
+import type { Base, BaseState, DiskFormat } from '../../wire/vocabulary.ts';
+import { type BaseEvent, transition } from '../states.ts';
+import { type Db, onCatalogue } from './sqlite.ts';
+
+/** A base's row: what of a Base is its own, and what only siphond needs. */
+export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
+  /** The signatures (base64) that were found good for its bytes. */
+  readonly signatures: readonly string[];
+  /** Its file as it was published; undefined before that. */
+  readonly file?: FileFacts;
+  /** Why it is suspect. */
+  readonly problem?: string | undefined;
+}
+
+/** By these a file is known again. */
+export interface FileFacts {
+  readonly sizeBytes: number;
+  readonly mtimeMs: number;
+}
+
+export interface BaseShelf {
+  get(id: string): BaseRow | undefined;
+  all(): readonly BaseRow[];
+  /** Writes the whole row of a base that comes in. Asserts that it may. */
+  enter(event: 'reserve' | 'adopted', row: Omit<BaseRow, 'state'>): BaseRow;
+  /** Moves a base by the table of states. undefined: its row is gone now. Asserts that it may. */
+  move(id: string, event: BaseEvent, change?: Partial<BaseRow>): BaseRow | undefined;
+  /** Changes facts of a base that is there, not its state. */
+  amend(id: string, change: Partial<Omit<BaseRow, 'id' | 'state'>>): BaseRow;
+}
+
+interface Stored {
+  readonly id: string;
+  readonly state: string;
+  readonly name: string;
+  readonly format: string;
+  readonly source_format: string;
+  readonly virtual_size_bytes: number;
+  readonly source_size_bytes: number;
+  readonly allocated_bytes: number;
+  readonly digests: string;
+  readonly verification: string;
+  readonly signatures: string;
+  readonly file: string | null;
+  readonly problem: string | null;
+  readonly created_at_ms: number;
+  readonly last_used_at_ms: number;
+}
+
+const COLUMNS = [
+  'id',
+  'state',
+  'name',
+  'format',
+  'source_format',
+  'virtual_size_bytes',
+  'source_size_bytes',
+  'allocated_bytes',
+  'digests',
+  'verification',
+  'signatures',
+  'file',
+  'problem',
+  'created_at_ms',
+  'last_used_at_ms',
+] as const satisfies readonly (keyof Stored)[];
+
+export function openBases(db: Db, path: string): BaseShelf {
+  const insert = db.prepare<Stored>(
+    `INSERT OR REPLACE INTO bases (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map((each) => `@${each}`).join(', ')})`,
+  );
+  const remove = db.prepare<[string]>('DELETE FROM bases WHERE id = ?');
+  const rows = new Map<string, BaseRow>();
+  for (const stored of db.prepare<[], Stored>('SELECT * FROM bases').iterate()) {
+    rows.set(stored.id, rowOf(stored, path));
+  }
+  const put = (row: BaseRow): BaseRow => {
+    onCatalogue('record base', path, () => insert.run(storedOf(row)));
+    rows.set(row.id, row);
+    return row;
+  };
+  const next = (id: string, event: BaseEvent) => {
+    const verdict = transition(rows.get(id)?.state ?? 'absent', event);
+    assert(verdict.kind === 'to', `base ${id}: ${verdict.kind === 'to' ? '' : verdict.reason}`);
+    return verdict.state;
+  };
+  return {
+    get: (id) => rows.get(id),
+    all: () => [...rows.values()],
+    enter(event, row) {
+      const state = next(row.id, event);
+      assert(state !== 'absent');
+      return put({ ...row, state });
+    },
+    move(id, event, change = {}) {
+      const state = next(id, event);
+      const row = rows.get(id);
+      assert(row !== undefined, `base ${id} comes in by enter`);
+      if (state !== 'absent') return put({ ...row, ...change, id, state });
+      onCatalogue('forget base', path, () => remove.run(id));
+      rows.delete(id);
+      return undefined;
+    },
+    amend(id, change) {
+      const row = rows.get(id);
+      assert(row !== undefined, `base ${id} is not in the catalogue`);
+      return put({ ...row, ...change });
+    },
+  };
+}
+
+function storedOf(row: BaseRow): Stored {
+  return {
+    id: row.id,
+    state: row.state,
+    name: JSON.stringify(row.name),
+    format: row.format,
+    source_format: row.sourceFormat,
+    virtual_size_bytes: row.virtualSizeBytes,
+    source_size_bytes: row.sourceSizeBytes,
+    allocated_bytes: row.allocatedBytes,
+    digests: JSON.stringify(row.digests),
+    verification: JSON.stringify(row.verification),
+    signatures: JSON.stringify(row.signatures),
+    file: row.file === undefined ? null : JSON.stringify(row.file),
+    problem: row.problem ?? null,
+    created_at_ms: Math.trunc(row.createdAtMs),
+    last_used_at_ms: Math.trunc(row.lastUsedAtMs),
+  };
+}
+
+function rowOf(stored: Stored, path: string): BaseRow {
+  const ids = parseBaseId(stored.id);
+  if (ids === null) {
+    const why = `it holds '${stored.id}', which is no base's id`;
+    throw new OperatingError({ code: 'corrupt', op: 'read catalogue', subject: path, why });
+  }
+  return {
+    id: stored.id,
+    ids,
+    name: JSON.parse(stored.name) as BaseRow['name'],
+    state: stored.state as BaseState,
+    format: stored.format as DiskFormat,
+    sourceFormat: stored.source_format as DiskFormat,
+    virtualSizeBytes: stored.virtual_size_bytes,
+    sourceSizeBytes: stored.source_size_bytes,
+    allocatedBytes: stored.allocated_bytes,
+    digests: JSON.parse(stored.digests) as BaseRow['digests'],
+    verification: JSON.parse(stored.verification) as BaseRow['verification'],
+    signatures: JSON.parse(stored.signatures) as BaseRow['signatures'],
+    ...(stored.file === null ? {} : { file: JSON.parse(stored.file) as FileFacts }),
+    ...(stored.problem === null ? {} : { problem: stored.problem }),
+    createdAtMs: stored.created_at_ms,
+    lastUsedAtMs: stored.last_used_at_ms,
+  };
+}

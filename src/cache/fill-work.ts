@@ -1,0 +1,248 @@
+// One fill's work, each step known to the journal before it is done: read into a partial file, look again, publish, or undo.
+
+import assert from 'node:assert/strict';
+import { basePath } from '../domain/base-path.ts';
+import { OperatingError } from '../wire/errors.ts';
+import type { Job, JobProgress } from '../wire/journal.ts';
+import type { Cluster } from '../wire/ports.ts';
+import { formatSource } from '../wire/source.ts';
+import type { VerificationPlan } from '../wire/verification-plan.ts';
+import type {
+  Base,
+  Digests,
+  DiskFormat,
+  SourceFacts,
+  SourceIds,
+  SourceName,
+  SourceProperties,
+} from '../wire/vocabulary.ts';
+import type { FillMethods, FillResult } from '../wire/worker-protocol.ts';
+import type { BaseRow } from './catalogue/bases.ts';
+import {
+  type DiskFile,
+  partialPath,
+  publishFile,
+  removeFile,
+  statFile,
+  syncPartialFolder,
+} from './files.ts';
+import { mergeVerification } from './judge.ts';
+import type { CacheParts } from './parts.ts';
+import { viewOf } from './view.ts';
+
+export interface WarmAsk {
+  readonly source: SourceName | SourceIds;
+  readonly operatorDigests?: Digests;
+  /** Else the source's own record beside the image. */
+  readonly properties?: SourceProperties;
+  /** The suffix by which an overlay names the base; else the settings say what a raw source becomes. */
+  readonly format?: DiskFormat;
+  readonly priority: 'hook' | 'operator';
+}
+
+/** An ask with all that was to be learnt before a byte moves. */
+export interface Want {
+  readonly ask: WarmAsk;
+  readonly id: string;
+  readonly cluster: Cluster;
+  readonly facts: SourceFacts;
+  readonly plan: VerificationPlan;
+}
+
+type CheckResult = FillMethods['digest']['result'];
+
+/** What the journal keeps of a fill: enough to finish it, or to undo it and ask again. */
+export interface FillData {
+  readonly what: 'fill';
+  readonly baseId: string;
+  readonly ask: WarmAsk & { readonly source: SourceIds };
+  readonly name: SourceName;
+  readonly plan: {
+    readonly digests: VerificationPlan['digests'];
+    readonly signatures: readonly string[];
+  };
+  /** With the step `publish`: the partial file is complete and on disk. */
+  readonly outcome?: { readonly result: FillResult; readonly file: DiskFile };
+}
+/** Of a check of a base that is here: nothing is to be undone. */
+export interface CheckData {
+  readonly what: 'check';
+  readonly baseId: string;
+}
+
+export interface Work {
+  readonly job: Job;
+  readonly want: Want;
+  readonly priority: 'hook' | 'operator';
+  readonly onProgress: (progress: JobProgress) => void;
+}
+
+export function fillDataOf({ ask, id, facts, plan }: Want): FillData {
+  return {
+    what: 'fill',
+    baseId: id,
+    ask: { ...ask, source: facts.ids },
+    name: facts.name,
+    plan: {
+      digests: plan.digests,
+      signatures: plan.signature === undefined ? [] : [plan.signature.signature],
+    },
+  };
+}
+
+/** The row of a base that is about to be filled; what an old file of it was stays until a new one is there. */
+export function fillingRow(
+  { ask, id, facts, plan }: Want,
+  old: BaseRow | undefined,
+  settings: CacheParts['settings'],
+  nowMs: number,
+): Omit<BaseRow, 'state'> {
+  if (old?.file !== undefined) return { ...old, name: facts.name, lastUsedAtMs: nowMs };
+  const format = ask.format ?? settings.rawBecomes;
+  return {
+    id,
+    ids: facts.ids,
+    name: facts.name,
+    format,
+    sourceFormat: plan.declaredFormat ?? format,
+    virtualSizeBytes: facts.sizeBytes,
+    sourceSizeBytes: facts.sizeBytes,
+    allocatedBytes: 0,
+    digests: {},
+    verification: { kind: 'unverified' },
+    signatures: [],
+    createdAtMs: nowMs,
+    lastUsedAtMs: nowMs,
+  };
+}
+
+/** Reads the source into the partial file, and gives it the base's name. */
+export async function fillBase(parts: CacheParts, work: Work): Promise<Base> {
+  const { job, want } = work;
+  const { path: root } = parts.settings;
+  const partial = partialPath(root, job.id);
+  job.step('fill');
+  const result = await readSource(parts, work, partial);
+  await lookAgain(parts, work);
+  const file = await statFile(partial);
+  assert(file !== undefined, 'the fill worker leaves a partial file, or rejects');
+  await syncPartialFolder(root);
+  job.signal.throwIfAborted();
+  const data: FillData = { ...fillDataOf(want), outcome: { result, file } };
+  job.step('publish', data);
+  const path = basePath(root, want.facts.ids, result.format);
+  try {
+    await publishFile(root, partial, path);
+    return recordPublished(parts, data);
+  } catch (error) {
+    // Renamed, but not durably or not recorded: no guest was told of it yet. Over an old file nothing is better left than it.
+    if (parts.catalogue.bases.get(want.id)?.file === undefined) await removeFile(path);
+    throw error;
+  }
+}
+
+async function readSource(parts: CacheParts, work: Work, partial: string): Promise<FillResult> {
+  const { job, want, priority, onProgress } = work;
+  const { settings } = parts;
+  await using worker = await parts.startFillWorker(priority);
+  const spec = {
+    ceph: want.cluster.settings,
+    ids: want.facts.ids,
+    plan: want.plan,
+    partialPath: partial,
+    rawBecomes: want.ask.format ?? settings.rawBecomes,
+  };
+  const options = { deadlineMs: settings.fillDeadlineMs, signal: job.signal, onProgress };
+  return await worker.call('fill', spec, options);
+}
+
+/** A read-only reader of a deleted image gets zeros and no error, so bytes count only if the source is still there after. */
+async function lookAgain(parts: CacheParts, { job, want }: Work): Promise<void> {
+  const { ids, name } = want.facts;
+  const options = { deadlineMs: parts.settings.cephDeadlineMs, signal: job.signal };
+  const presence = await want.cluster.ceph.call('checkSource', ids, options);
+  if (presence.kind === 'present') return;
+  const why = `its ${presence.what} was removed while it was read`;
+  throw new OperatingError({ code: 'not-found', op: 'fill', subject: formatSource(name), why });
+}
+
+/** The row of a base whose file stands under its name. Also for recovery. */
+export function recordPublished(
+  parts: Pick<CacheParts, 'catalogue' | 'now'>,
+  data: FillData,
+): Base {
+  const { baseId: id, outcome, plan } = data;
+  assert(outcome !== undefined);
+  const { result, file } = outcome;
+  const nowMs = parts.now();
+  const row = parts.catalogue.bases.move(id, 'published', {
+    format: result.format,
+    sourceFormat: result.sourceFormat,
+    virtualSizeBytes: result.virtualSizeBytes,
+    sourceSizeBytes: result.sourceSizeBytes,
+    allocatedBytes: file.allocatedBytes,
+    digests: result.digests,
+    verification: result.verification,
+    signatures: plan.signatures,
+    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs },
+    problem: undefined,
+    createdAtMs: nowMs,
+    lastUsedAtMs: nowMs,
+  });
+  assert(row !== undefined);
+  return viewOf(parts.catalogue, row);
+}
+
+/** Leaves nothing of a fill but the file that was there before it, if any. Idempotent. Also for recovery. */
+export async function undoFill(
+  { catalogue, settings }: Pick<CacheParts, 'catalogue' | 'settings'>,
+  id: string,
+  jobId: string,
+): Promise<void> {
+  await removeFile(partialPath(settings.path, jobId));
+  const row = catalogue.bases.get(id);
+  if (row?.state !== 'filling') return;
+  catalogue.bases.move(id, row.file === undefined ? 'failed' : 'refill-failed');
+}
+
+/** Reads the source for what the record of its base cannot tell, and adds that to the record. */
+export async function checkBase(parts: CacheParts, work: Work): Promise<Base> {
+  const { bases } = parts.catalogue;
+  const { id } = work.want;
+  const before = bases.get(id);
+  work.job.step('check');
+  const found = await digestSource(parts, work);
+  await lookAgain(parts, work);
+  const row = bases.get(id);
+  if (row?.state !== 'ready' || row.createdAtMs !== before?.createdAtMs) {
+    const why = 'the base was evicted or replaced meanwhile';
+    throw new OperatingError({ code: 'busy', op: 'check', subject: id, why });
+  }
+  assertSameDigests(parts, row, found.digests);
+  const by = found.verification.kind === 'verified' ? found.verification.by : [];
+  const amended = bases.amend(id, {
+    digests: { ...row.digests, ...found.digests },
+    verification: mergeVerification(row.verification, by),
+    signatures: [...new Set([...row.signatures, ...fillDataOf(work.want).plan.signatures])],
+  });
+  return viewOf(parts.catalogue, amended);
+}
+
+async function digestSource(parts: CacheParts, work: Work): Promise<CheckResult> {
+  const { job, want, priority, onProgress } = work;
+  await using worker = await parts.startFillWorker(priority);
+  const spec = { ceph: want.cluster.settings, ids: want.facts.ids, plan: want.plan };
+  const options = { deadlineMs: parts.settings.fillDeadlineMs, signal: job.signal, onProgress };
+  return await worker.call('digest', spec, options);
+}
+
+/** What is read now must be what was read then: a snapshot does not change. */
+function assertSameDigests({ catalogue }: CacheParts, row: BaseRow, found: Digests): void {
+  for (const algorithm of ['sha256', 'sha512'] as const) {
+    const [then, now] = [row.digests[algorithm], found[algorithm]];
+    if (then === undefined || now === undefined || then === now) continue;
+    const why = `its source reads as ${algorithm} ${now} now, and was ${then} when it was filled`;
+    catalogue.bases.move(row.id, 'damaged', { problem: why });
+    throw new OperatingError({ code: 'corrupt', op: 'check', subject: row.id, why });
+  }
+}

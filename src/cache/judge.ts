@@ -1,0 +1,59 @@
+// What a base that is here already is to a plan of verification: good by what is recorded, wrong, or still to be computed. Pure.
+
+import type { VerificationPlan } from '../wire/verification-plan.ts';
+import type { Verification, VerifiedBy } from '../wire/vocabulary.ts';
+import type { BaseRow } from './catalogue/bases.ts';
+
+export type Judgement =
+  /** `by`: what the plan adds to its verification. */
+  | { readonly kind: 'satisfied'; readonly by: readonly VerifiedBy[] }
+  | {
+      readonly kind: 'contradicted';
+      readonly why: string;
+      /** Whose word it was: the caller's own, or the properties'. */
+      readonly from: 'operator' | 'properties';
+    }
+  /** The source has to be read for digests that nobody computed yet. */
+  | { readonly kind: 'unknown' }
+  /** It was adopted: nobody knows what its bytes were compared with, so no digest of the source can speak for them. */
+  | { readonly kind: 'unfounded' };
+
+/** Compares a base's record with what a plan demands. */
+export function judgeBase(
+  row: Pick<BaseRow, 'digests' | 'signatures' | 'sourceFormat'>,
+  plan: VerificationPlan,
+): Judgement {
+  const { declaredFormat: declared, signature } = plan;
+  const hasDemands = plan.digests.length > 0 || signature !== undefined;
+  if (Object.keys(row.digests).length === 0) {
+    return hasDemands ? { kind: 'unfounded' } : { kind: 'satisfied', by: [] };
+  }
+  if (declared !== undefined && declared !== row.sourceFormat) {
+    const why = `its properties say ${declared}, its bytes are ${row.sourceFormat}`;
+    return { kind: 'contradicted', why, from: 'properties' };
+  }
+  let isAllKnown = true;
+  const by: VerifiedBy[] = [];
+  for (const { algorithm, hex, from } of plan.digests) {
+    const recorded = row.digests[algorithm];
+    if (recorded === undefined) isAllKnown = false;
+    else if (recorded === hex) by.push({ what: 'digest', algorithm, from });
+    else return { kind: 'contradicted', why: `its ${algorithm} is ${recorded}, not ${hex}`, from };
+  }
+  if (signature !== undefined) {
+    if (!row.signatures.includes(signature.signature)) isAllKnown = false;
+    const { keyType, certificate } = signature;
+    by.push({ what: 'signature', keyType, certificate });
+  }
+  return isAllKnown ? { kind: 'satisfied', by } : { kind: 'unknown' };
+}
+
+/** What was checked before and what is checked now, each once. */
+export function mergeVerification(before: Verification, more: readonly VerifiedBy[]): Verification {
+  const all = [...(before.kind === 'verified' ? before.by : []), ...more];
+  if (all.length === 0) return { kind: 'unverified' };
+  return {
+    kind: 'verified',
+    by: [...new Map(all.map((each) => [JSON.stringify(each), each])).values()],
+  };
+}

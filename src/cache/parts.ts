@@ -1,0 +1,47 @@
+// What the cache is given: its settings, and its ways to the journal, to Ceph, to workers and to the world's facts.
+
+import type { Journal } from '../wire/journal.ts';
+import type { Clusters, StartFillWorker } from '../wire/ports.ts';
+import type { VerificationPlan } from '../wire/verification-plan.ts';
+import type { DiskFormat, SourceProperties } from '../wire/vocabulary.ts';
+import type { Catalogue } from './catalogue/open.ts';
+
+export interface CacheSettings {
+  /** Where bases are written. */
+  readonly path: string;
+  /** The read-only bind mount of it: where guests find bases, and the only path that anybody is told. */
+  readonly mountPath: string;
+  /** What all bases may take on disk. */
+  readonly limitBytes: number;
+  /** What a fill must leave of the file system's free space. */
+  readonly reserveBytes: number;
+  /** What a raw source becomes unless the path that an overlay names says otherwise. */
+  readonly rawBecomes: DiskFormat;
+  /** How many fills run at once; as many more may run for the hook. */
+  readonly fillConcurrency: number;
+  /** How long one fill may take before it is given up. */
+  readonly fillDeadlineMs: number;
+  /** How long one answer of a cluster may take. */
+  readonly cephDeadlineMs: number;
+}
+
+/** src/trust's planVerification with its trust folder and clock bound. */
+export type PlanVerification = (request: {
+  readonly properties?: SourceProperties;
+  readonly operator?: { readonly sha256?: string; readonly sha512?: string };
+}) => Promise<VerificationPlan>;
+
+export interface CacheParts {
+  readonly settings: CacheSettings;
+  readonly catalogue: Catalogue;
+  readonly journal: Journal;
+  readonly clusters: Clusters;
+  readonly startFillWorker: StartFillWorker;
+  readonly planVerification: PlanVerification;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** The text of /proc/locks; null: it cannot be read. */
+  readonly readLocks: () => string | null;
+  /** What the file system of the bases has left for us. */
+  readonly readFreeBytes: () => number;
+}

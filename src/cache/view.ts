@@ -1,0 +1,22 @@
+// A base as it is told: its row with its pin and its leases.
+
+import { basePath } from '../domain/base-path.ts';
+import type { Base } from '../wire/vocabulary.ts';
+import type { BaseRow } from './catalogue/bases.ts';
+import type { Catalogue } from './catalogue/open.ts';
+
+export type BaseView = Base & { readonly path: string };
+
+export function viewOf(catalogue: Catalogue, row: BaseRow): Base {
+  const { signatures: _signatures, file: _file, problem: _problem, ...base } = row;
+  return {
+    ...base,
+    isPinned: catalogue.pins.has(row.id),
+    leases: catalogue.leases.ofBase(row.id),
+  };
+}
+
+/** With the path by which guests name it. */
+export function viewWithPath(catalogue: Catalogue, mountPath: string, row: BaseRow): BaseView {
+  return { ...viewOf(catalogue, row), path: basePath(mountPath, row.ids, row.format) };
+}

@@ -1,0 +1,257 @@
+// A cache over a real catalogue, journal and folder; Ceph and the fill worker are stood in for: what they do wrong is chosen here.
+
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import {
+  type Cache,
+  type CacheParts,
+  type CacheSettings,
+  type Catalogue,
+  createCache,
+  openCatalogue,
+} from '../../../src/cache/index.ts';
+import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
+import { OperatingError } from '../../../src/wire/errors.ts';
+import type { Cluster, Clusters } from '../../../src/wire/ports.ts';
+import type { VerificationPlan } from '../../../src/wire/verification-plan.ts';
+import type {
+  Digests,
+  SourceFacts,
+  SourceIds,
+  SourceProperties,
+} from '../../../src/wire/vocabulary.ts';
+import type { FillSpec } from '../../../src/wire/worker-protocol.ts';
+
+export const FSID = '7b7e4c4e-6c1a-4b7e-9a55-0d7c5e0a9b11';
+export const MIB = 1024 * 1024;
+export const NOBODY = '';
+
+/** The world beyond the cache: which sources there are, and what goes wrong with them. */
+export interface World {
+  readonly root: string;
+  readonly catalogue: Catalogue;
+  readonly journal: JobJournal;
+  readonly parts: CacheParts;
+  readonly cache: Cache;
+  /** Sizes by image name; what is not in here is not in Ceph. */
+  readonly sources: Map<string, number>;
+  readonly properties: Map<string, SourceProperties>;
+  /** Images that vanish while they are read. */
+  readonly vanishing: Set<string>;
+  /** Images whose fill fails, and how. */
+  readonly failing: Map<string, OperatingError>;
+  readonly fills: string[];
+  readonly digests: string[];
+  freeBytes: number;
+  locks: string | null;
+  clockMs: number;
+  /** What every fill waits for, when it has written its first half. */
+  gate: Promise<void>;
+}
+
+export const SETTINGS: Omit<CacheSettings, 'path' | 'mountPath'> = {
+  limitBytes: 100 * MIB,
+  reserveBytes: 0,
+  rawBecomes: 'raw',
+  fillConcurrency: 2,
+  fillDeadlineMs: 10_000,
+  cephDeadlineMs: 1000,
+};
+
+export async function makeFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'siphon-cache-'));
+}
+
+export async function openWorld(
+  root: string,
+  settings: Partial<CacheSettings> = {},
+): Promise<World & AsyncDisposable> {
+  await mkdir(join(root, 'bases'), { recursive: true });
+  const catalogue = openCatalogue(join(root, 'siphon.db'));
+  const world = {} as { -readonly [K in keyof World]: World[K] };
+  const journal = createJournal({
+    rows: catalogue.jobs,
+    log: pino({ level: 'silent' }),
+    now: () => world.clockMs,
+  });
+  const parts: CacheParts = {
+    settings: { ...SETTINGS, path: join(root, 'bases'), mountPath: '/srv/bases', ...settings },
+    catalogue,
+    journal,
+    clusters: clustersOf(world),
+    startFillWorker: () => Promise.resolve(workerOf(world)),
+    planVerification: (request) => Promise.resolve(planOf(request)),
+    now: () => world.clockMs++,
+    readLocks: () => world.locks,
+    readFreeBytes: () => world.freeBytes,
+  };
+  Object.assign(world, {
+    root,
+    catalogue,
+    journal,
+    parts,
+    sources: new Map(),
+    properties: new Map(),
+    vanishing: new Set(),
+    failing: new Map(),
+    fills: [],
+    digests: [],
+    freeBytes: 1024 * MIB,
+    locks: NOBODY,
+    clockMs: 1_700_000_000_000,
+    gate: Promise.resolve(),
+    cache: createCache(parts),
+  });
+  return Object.assign(world, {
+    async [Symbol.asyncDispose]() {
+      journal.stop();
+      await world.cache.settled();
+      catalogue[Symbol.dispose]();
+    },
+  });
+}
+
+/** A world in a folder of its own, with its sources, removed in the end. */
+export async function freshWorld(
+  sources: Record<string, number>,
+  settings: Partial<CacheSettings> = {},
+): Promise<World & AsyncDisposable> {
+  const root = await makeFolder();
+  const world = await openWorld(root, settings);
+  for (const [image, size] of Object.entries(sources)) world.sources.set(image, size);
+  await world.cache.recover();
+  const close = world[Symbol.asyncDispose].bind(world);
+  return Object.assign(world, {
+    async [Symbol.asyncDispose]() {
+      await close();
+      await rm(root, { recursive: true });
+    },
+  });
+}
+
+export function sourceOf(image: string) {
+  return { pool: 'images', namespace: '', image, snap: 's' };
+}
+
+/** The image's id is its name in hex, so that names can be hostile and ids tell them. */
+export function idsOf(image: string): SourceIds {
+  const imageId = Buffer.from(image).toString('hex');
+  return { fsid: FSID, poolId: 3, namespace: '', imageId, snapId: 1 };
+}
+
+export function contentOf(image: string, size: number): Buffer {
+  return Buffer.alloc(size, `${image};`);
+}
+
+export function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export function sha512(bytes: Buffer): string {
+  return createHash('sha512').update(bytes).digest('hex');
+}
+
+function nameOf(ids: SourceIds): string {
+  return Buffer.from(ids.imageId, 'hex').toString();
+}
+
+function planOf(request: Parameters<CacheParts['planVerification']>[0]): VerificationPlan {
+  const { operator = {}, properties = {} } = request;
+  const digests: VerificationPlan['digests'][number][] = [];
+  if (operator.sha256)
+    digests.push({ algorithm: 'sha256', hex: operator.sha256, from: 'operator' });
+  if (operator.sha512)
+    digests.push({ algorithm: 'sha512', hex: operator.sha512, from: 'operator' });
+  if (properties.os_hash_value)
+    digests.push({ algorithm: 'sha512', hex: properties.os_hash_value, from: 'properties' });
+  return { digests };
+}
+
+function clustersOf(world: World): Clusters {
+  const facts = (image: string): SourceFacts => {
+    const sizeBytes = world.sources.get(image);
+    if (sizeBytes === undefined) throw absent(image);
+    const properties = world.properties.get(image);
+    return {
+      ids: idsOf(image),
+      name: { ...sourceOf(image), fsid: FSID },
+      sizeBytes,
+      objectSizeBytes: 4 * MIB,
+      features: [],
+      isProtected: false,
+      ...(properties === undefined ? {} : { properties }),
+    };
+  };
+  const methods: Record<string, (params: never) => unknown> = {
+    resolveSource: (name: { image: string }) => facts(name.image),
+    describeSource: (ids: SourceIds) => facts(nameOf(ids)),
+    checkSource: (ids: SourceIds) =>
+      world.vanishing.has(nameOf(ids)) ? { kind: 'gone', what: 'image' } : { kind: 'present' },
+  };
+  const ceph = {
+    call: async (method: string, params: unknown) => methods[method]?.(params as never),
+  } as Cluster['ceph'];
+  const user = { name: 'siphon' };
+  const users = { fill: user, snapshot: user, publish: user };
+  const settings = { conf: '/etc/ceph/ceph.conf', users, timeoutMs: 1000 };
+  const cluster: Cluster = { name: 'ceph', fsid: async () => FSID, ceph, settings };
+  return { ofSource: async () => cluster, byFsid: async () => cluster, all: [cluster] };
+}
+
+function absent(image: string): OperatingError {
+  return new OperatingError({ code: 'not-found', op: 'open image', subject: image });
+}
+
+type Worker = Awaited<ReturnType<CacheParts['startFillWorker']>>;
+
+function workerOf(world: World): Worker {
+  const call = async (
+    method: string,
+    spec: FillSpec,
+    options: { signal?: AbortSignal; onProgress?: (p: object) => void },
+  ) => {
+    const image = nameOf(spec.ids);
+    world[method === 'fill' ? 'fills' : 'digests'].push(image);
+    const bytes = contentOf(image, world.sources.get(image) ?? 0);
+    if (method === 'fill') await writeFile(spec.partialPath, bytes.subarray(0, bytes.length / 2));
+    options.onProgress?.({ doneBytes: bytes.length / 2, totalBytes: bytes.length });
+    await Promise.race([world.gate, aborted(options.signal)]);
+    const failure = world.failing.get(image);
+    if (failure !== undefined) throw failure;
+    if (method === 'fill') await writeFile(spec.partialPath, bytes);
+    const digests: Digests =
+      method === 'fill'
+        ? { sha256: sha256(bytes) }
+        : { sha256: sha256(bytes), sha512: sha512(bytes) };
+    const by = spec.plan.digests.map(({ algorithm, hex, from }) => {
+      const is = algorithm === 'sha256' ? sha256(bytes) : sha512(bytes);
+      if (is !== hex) throw corrupt(image, `${algorithm} is ${is}`);
+      return { what: 'digest' as const, algorithm, from };
+    });
+    const verification = by.length === 0 ? { kind: 'unverified' } : { kind: 'verified', by };
+    return {
+      digests,
+      verification,
+      sourceFormat: 'raw',
+      format: spec.rawBecomes,
+      virtualSizeBytes: bytes.length,
+      sourceSizeBytes: bytes.length,
+      allocatedBytes: bytes.length,
+    };
+  };
+  return { call: call as unknown as Worker['call'], [Symbol.asyncDispose]: async () => undefined };
+}
+
+async function aborted(signal: AbortSignal | undefined): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+  if (signal?.aborted) reject(signal.reason);
+  return promise;
+}
+
+export function corrupt(image: string, why: string): OperatingError {
+  return new OperatingError({ code: 'corrupt', op: 'fill', subject: image, why });
+}

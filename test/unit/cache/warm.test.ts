@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { basePath } from '../../../src/domain/base-path.ts';
+import { OperatingError } from '../../../src/wire/errors.ts';
+import {
+  contentOf,
+  corrupt,
+  freshWorld,
+  idsOf,
+  MIB,
+  sha256,
+  sha512,
+  sourceOf,
+  type World,
+} from './support.ts';
+
+const warm = (world: World, image: string, more: object = {}) =>
+  world.cache.warm({ source: sourceOf(image), priority: 'operator', ...more });
+const code = (expected: string) => (error: unknown) => {
+  assert.ok(error instanceof OperatingError, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};
+const filePath = (world: World, image: string) =>
+  basePath(world.parts.settings.path, idsOf(image), 'raw');
+const partials = (world: World) => readdirSync(join(world.parts.settings.path, '.partial'));
+
+function assertNothingLeft(world: World, image: string): void {
+  assert.equal(world.cache.presence(idsOf(image)).kind, 'absent');
+  assert.equal(existsSync(filePath(world, image)), false);
+  assert.deepEqual(partials(world), []);
+  assert.deepEqual(world.journal.open(), []);
+}
+
+test('a fill leaves a complete file, readable by all, and a base that tells of it', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const fill = await warm(world, 'a');
+  const base = await fill.done;
+  const path = filePath(world, 'a');
+  assert.deepEqual(readFileSync(path), contentOf('a', MIB));
+  assert.equal(statSync(path).mode & 0o777, 0o644);
+  assert.equal(base.state, 'ready');
+  assert.equal(base.digests.sha256, sha256(contentOf('a', MIB)));
+  assert.deepEqual(base.verification, { kind: 'unverified' });
+  assert.deepEqual(world.cache.presence(idsOf('a')), { kind: 'ready', format: 'raw' });
+  assert.equal(world.cache.list()[0]?.path, basePath('/srv/bases', idsOf('a'), 'raw'));
+  assert.deepEqual(partials(world), []);
+  assert.equal(world.journal.get(fill.jobId ?? '')?.state, 'done');
+});
+
+test('two hundred concurrent asks make one fill', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const asks = Array.from({ length: 200 }, (_, i) =>
+    i % 2 === 0
+      ? warm(world, 'a', { priority: i % 3 === 0 ? 'hook' : 'operator' })
+      : world.cache.warm({ source: idsOf('a'), priority: 'hook' }),
+  );
+  const fills = await Promise.all(asks);
+  const bases = await Promise.all(fills.map((fill) => fill.done));
+  assert.deepEqual(world.fills, ['a']);
+  assert.equal(new Set(fills.map(({ jobId }) => jobId)).size, 1);
+  assert.ok(bases.every((base) => base.state === 'ready'));
+  assert.equal(world.journal.list(100).length, 1);
+});
+
+test('what is there is not filled again', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const again = await warm(world, 'a');
+  assert.equal(again.jobId, undefined);
+  await again.done;
+  assert.deepEqual(world.fills, ['a']);
+});
+
+test('a source that was removed while it was read is not published', async () => {
+  await using world = await freshWorld({ a: MIB });
+  world.vanishing.add('a');
+  await assert.rejects((await warm(world, 'a')).done, code('not-found'));
+  assertNothingLeft(world, 'a');
+});
+
+test('a failed fill leaves nothing, and the next ask succeeds', async () => {
+  await using world = await freshWorld({ a: MIB });
+  world.failing.set('a', corrupt('a', 'flipped'));
+  const fill = await warm(world, 'a');
+  await assert.rejects(fill.done, code('corrupt'));
+  assertNothingLeft(world, 'a');
+  assert.equal(world.journal.get(fill.jobId ?? '')?.state, 'failed');
+  world.failing.clear();
+  await (await warm(world, 'a')).done;
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'ready');
+});
+
+test('a cancelled fill leaves nothing; one in the queue ends at once', async () => {
+  await using world = await freshWorld({ a: MIB, b: MIB }, { fillConcurrency: 1 });
+  const gate = Promise.withResolvers<void>();
+  world.gate = gate.promise;
+  const [running, queued] = [await warm(world, 'a'), await warm(world, 'b')];
+  world.journal.cancel(queued.jobId ?? '');
+  await assert.rejects(queued.done, code('cancelled'));
+  assertAbsent(world, 'b');
+  world.journal.cancel(running.jobId ?? '');
+  await assert.rejects(running.done, code('cancelled'));
+  assertNothingLeft(world, 'a');
+  gate.resolve();
+  await (await warm(world, 'b')).done;
+  assert.equal(world.fills.filter((image) => image === 'b').length, 1);
+});
+
+function assertAbsent(world: World, image: string): void {
+  assert.equal(world.cache.presence(idsOf(image)).kind, 'absent');
+}
+
+test('the hook has slots of its own, and what it joins goes ahead of what waits', async () => {
+  await using world = await freshWorld({ a: MIB, b: MIB, c: MIB }, { fillConcurrency: 1 });
+  const gate = Promise.withResolvers<void>();
+  world.gate = gate.promise;
+  const asked = [await warm(world, 'a'), await warm(world, 'b'), await warm(world, 'c')];
+  assert.deepEqual(world.fills, ['a']);
+  const joined = await warm(world, 'c', { priority: 'hook' });
+  await until(() => joined.progress() !== undefined);
+  assert.deepEqual(world.fills, ['a', 'c']);
+  assert.deepEqual(joined.progress(), { doneBytes: MIB / 2, totalBytes: MIB });
+  assert.equal(world.cache.presence(idsOf('c')).kind, 'filling');
+  gate.resolve();
+  await Promise.all(asked.map((fill) => fill.done));
+  assert.deepEqual(world.fills, ['a', 'c', 'b']);
+});
+
+async function until(isSo: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5000;
+  while (!isSo()) {
+    assert.ok(Date.now() < deadline, 'it never came to be');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test('a digest that somebody demands later is compared, or computed once, and verifies the base', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const content = contentOf('a', MIB);
+  const known = await warm(world, 'a', { operatorDigests: { sha256: sha256(content) } });
+  assert.deepEqual((await known.done).verification, {
+    kind: 'verified',
+    by: [{ what: 'digest', algorithm: 'sha256', from: 'operator' }],
+  });
+  assert.deepEqual(world.digests, []);
+  const demand = { operatorDigests: { sha512: sha512(content) } };
+  const asks = await Promise.all([1, 2, 3].map(() => warm(world, 'a', demand)));
+  const [base] = await Promise.all(asks.map((fill) => fill.done));
+  assert.equal(base?.verification.kind === 'verified' && base.verification.by.length, 2);
+  assert.equal(base?.digests.sha512, sha512(content));
+  assert.deepEqual(world.digests, ['a']);
+  assert.deepEqual(world.fills, ['a']);
+});
+
+test("one caller's wrong digest is told and changes nothing", async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const sha256Wrong = { operatorDigests: { sha256: '0'.repeat(64) } };
+  await assert.rejects(warm(world, 'a', sha256Wrong), code('corrupt'));
+  const sha512Wrong = { operatorDigests: { sha512: '0'.repeat(128) } };
+  await assert.rejects((await warm(world, 'a', sha512Wrong)).done, code('corrupt'));
+  const base = world.cache.list()[0];
+  assert.equal(base?.state, 'ready');
+  assert.deepEqual(base.verification, { kind: 'unverified' });
+});
+
+test("a base that its source's own record contradicts is suspect, and filled anew once they agree", async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const content = contentOf('a', MIB);
+  await (await warm(world, 'a', { operatorDigests: { sha512: sha512(content) } })).done;
+  world.properties.set('a', { os_hash_value: '0'.repeat(128) });
+  await assert.rejects(warm(world, 'a'), code('corrupt'));
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'suspect');
+  await assert.rejects((await warm(world, 'a')).done, code('corrupt'));
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'suspect', 'a failed refill changes nothing');
+  assert.deepEqual(readFileSync(filePath(world, 'a')), content);
+  world.properties.set('a', { os_hash_value: sha512(content) });
+  const base = await (await warm(world, 'a')).done;
+  assert.equal(base.state, 'ready');
+  assert.equal(base.verification.kind, 'verified');
+});
+
+test("so is one that its source's own record contradicts once its source was read again", async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const given = { properties: { os_hash_value: '0'.repeat(128) } };
+  await assert.rejects((await warm(world, 'a', given)).done, code('corrupt'));
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'ready', "a caller's properties are its own");
+  world.properties.set('a', given.properties);
+  await assert.rejects((await warm(world, 'a')).done, code('corrupt'));
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'suspect');
+  assert.deepEqual(world.fills, ['a']);
+});
+
+test("a joiner does not suffer for the first one's wrong digest", async () => {
+  await using world = await freshWorld({ a: MIB });
+  const wrong = await warm(world, 'a', { operatorDigests: { sha256: '0'.repeat(64) } });
+  const joined = await warm(world, 'a');
+  assert.equal(joined.jobId, wrong.jobId);
+  await assert.rejects(wrong.done, code('corrupt'));
+  assert.equal((await joined.done).state, 'ready');
+  assert.deepEqual(world.fills, ['a', 'a']);
+});
+
+test('a base of another format than the overlay names is a mismatch', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  await assert.rejects(warm(world, 'a', { format: 'qcow2' }), code('mismatch'));
+  await (await warm(world, 'a', { format: 'raw' })).done;
+});
+
+test('a fill for which there is no room is refused before a byte moves', async () => {
+  await using world = await freshWorld({ a: MIB, b: 200 * MIB });
+  await assert.rejects(warm(world, 'b'), code('exhausted'));
+  world.freeBytes = MIB;
+  await assert.rejects(warm(world, 'a'), code('exhausted'));
+  assert.deepEqual(world.fills, []);
+  assert.deepEqual(world.journal.list(10), []);
+});
+
+test('concurrent fills are promised their space: what fits one does not fit two', async () => {
+  await using world = await freshWorld({ a: 4 * MIB, b: 4 * MIB }, { limitBytes: 8 * MIB });
+  const first = await warm(world, 'a');
+  await assert.rejects(warm(world, 'b'), code('exhausted'));
+  await first.done;
+  // Now the first may go.
+  await (await warm(world, 'b')).done;
+  assert.equal(existsSync(filePath(world, 'a')), false);
+  assert.equal(world.cache.presence(idsOf('a')).kind, 'absent');
+});
+
+test('hostile names end under the bases folder, and nowhere else', async () => {
+  const images = ['../../../etc/x', 'a/b', '..', '%2e', 'ü\u0001 ', '@@', '-rf'];
+  await using world = await freshWorld(Object.fromEntries(images.map((each) => [each, 512])));
+  for (const image of images) await (await warm(world, image)).done;
+  for (const base of world.cache.list()) assert.ok(base.path.startsWith('/srv/bases/'));
+  assert.deepEqual(readdirSync(world.root).toSorted(), [
+    'bases',
+    'siphon.db',
+    'siphon.db-shm',
+    'siphon.db-wal',
+  ]);
+});
+
+test('a base that is missing in Ceph is not found, and nothing begins', async () => {
+  await using world = await freshWorld({});
+  await assert.rejects(warm(world, 'a'), code('not-found'));
+  assert.deepEqual(world.journal.list(10), []);
+});

@@ -1,0 +1,92 @@
+#!/bin/sh
+# siphon's filter for libvirt's qemu hook, installed as /etc/libvirt/hooks/qemu.d/50-siphon. argv: NAME OP SUBOP EXTRA; stdin: XML.
+# libvirtd holds the domain's lock while this runs, so: every wait is bounded, stdout stays empty, and the answer is 0 unless
+# siphond said a whole `refuse` line. What siphond did not answer is spooled for it. AppArmor lets a hook run /usr/bin alone.
+# siphon-hook version 1
+run=/run/siphon
+spool=/var/spool/siphon/hook
+spool_max=1000
+
+case ${2-} in
+  prepare) bound=15 ;; # seconds for the whole answer: above any fill_wait, unless siphond says below what its own asks for
+  migrate | restore | release) bound=3 ;;
+  *) exit 0 ;; # siphond learns the rest from libvirt's events; `reconnect` must never fail
+esac
+[ -e "$run/bypass" ] && exit 0
+
+exec 3>&2 >/dev/null 2>&1
+PATH=/usr/bin LC_ALL=C
+export PATH LC_ALL
+umask 077
+
+# Only words of this list reach a URL or a file's name.
+op=$2
+case ${3-} in begin | end) subop=$3 ;; *) subop=unknown ;; esac
+case ${4--} in
+  -) extra=none ;;
+  shutdown | destroyed | crashed | migrated | saved | failed | daemon) extra=$4 ;;
+  'from snapshot') extra=from-snapshot ;;
+  *) extra=unknown ;;
+esac
+
+if [ "$op" = prepare ] && [ -r "$run/prepare-bound" ]; then
+  read -r told <"$run/prepare-bound"
+  case $told in [1-9] | 1[0-4]) bound=$told ;; esac
+fi
+
+# A command substitution drops trailing newlines, so each ends in a mark that is cut off again.
+xml=$(cat && echo .)
+xml=${xml%.}
+
+# One curl, one connection: any answer to `ready` must come within a second (a stopped siphond still accepts connections),
+# then the event. While siphond decides it sends a space every 250 ms; it is given up when these cease (curl takes up to 7 s to see
+# that: its rate is a mean of 5 s, with what was sent).
+ask() {
+  printf '%s' "$xml" | curl -q -s -o /dev/null --fail-early --noproxy '*' --unix-socket "$run/hook.sock" --max-time 1 \
+    http://siphon/v1/hook/ready --next -sf --noproxy '*' --unix-socket "$run/hook.sock" --max-time "$bound" \
+    --speed-limit 2 --speed-time 1 -H Expect: -H 'Content-Type: application/xml' --data-binary @- \
+    "http://siphon/v1/hook/$op?subop=$subop&extra=$extra&pid=$$" 3>&-
+}
+
+# For siphond to catch up with: no passwords, mode 0600 (by the umask), whole or not there.
+keep() {
+  mkdir -p "$spool" || return
+  set -- "$spool"/*.xml
+  if [ $# -ge "$spool_max" ]; then
+    : >"$spool/dropped"
+    return
+  fi
+  part=$spool/.part-$$
+  if printf '%s' "$xml" | strip >"$part" && [ -s "$part" ]; then
+    mv -f "$part" "$spool/$(date +%s%N)-$$-$op.$subop.$extra.xml" && return
+  fi
+  rm -f "$part"
+}
+
+# As libvirt writes them: passwd='…' in either kind of quotes, and the text of <cookie>.
+strip() {
+  sed -zE \
+    -e "s/[[:space:]]+([^[:space:]:=<>\"']*:)?(passwd|password)[[:space:]]*=[[:space:]]*('[^'<]*('|\$)|\"[^\"<]*(\"|\$))//gI" \
+    -e 's/(<([^[:space:]:<>]*:)?cookie([[:space:]][^>]*)?>)[^<]*/\1/gI'
+}
+
+if ! answer=$(ask && echo .); then
+  keep
+  exit 0
+fi
+answer=${answer#"${answer%%[! 
+]*}"} # the signs of life before the verdict's line
+case $op,$answer in
+  *,'allow
+.') ;;
+  prepare,'refuse '*'
+.' | migrate,'refuse '*'
+.' | restore,'refuse '*'
+.')
+    answer=${answer%??}
+    printf '%s\n' "${answer#refuse }" >&3
+    exit 1
+    ;;
+  *) keep ;; # no verdict: somebody else answered
+esac
+exit 0

@@ -1,0 +1,40 @@
+// One set in the making, as a start of the same domain sees it.
+
+/** Until its snapshots are held, a start may overtake it. */
+export class Control {
+  readonly kind: 'release' | 'manual';
+  #isOvertaken = false;
+  #isHeld = false;
+  readonly #held = Promise.withResolvers<void>();
+
+  constructor(kind: 'release' | 'manual') {
+    this.kind = kind;
+  }
+
+  get isOvertaken(): boolean {
+    return this.#isOvertaken;
+  }
+
+  /** Nothing that a start does can change what it holds, or it holds nothing. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  get isPending(): boolean {
+    return !this.#isHeld && !this.#isOvertaken;
+  }
+
+  /** Settles when {@link isHeld}. */
+  get held(): Promise<void> {
+    return this.#held.promise;
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+    this.#held.resolve();
+  }
+
+  overtake(): void {
+    this.#isOvertaken = true;
+  }
+}

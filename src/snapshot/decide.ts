@@ -1,0 +1,101 @@
+// Is a set to be taken, and what may it claim? Facts about the stop and the disks' users to a decision.
+
+import type { Instant, Quiesced, ReleaseReason } from '../wire/vocabulary.ts';
+
+/** Who uses a disk, as Ceph prints them (`client.4123`). */
+export interface DiskUse {
+  readonly target: string;
+  readonly lockOwners: readonly string[];
+  readonly watchers: readonly string[];
+}
+
+export type TakeDecision =
+  | { readonly kind: 'take'; readonly quiesced: Quiesced; readonly instant: Instant }
+  | { readonly kind: 'skip'; readonly why: string };
+
+export interface ReleaseFacts {
+  readonly reason: ReleaseReason;
+  readonly disks: readonly DiskUse[];
+  /** Whether libvirt says that the domain runs; undefined: it was not asked, or does not answer. */
+  readonly isActiveNow: boolean | undefined;
+  /** The event is an old one: others may have used the disks since. */
+  readonly isLate: boolean;
+}
+
+const NEVER: Readonly<Partial<Record<ReleaseReason, string>>> = {
+  migrated: 'the guest runs on another host',
+  saved: "the guest's state is saved, not ended",
+  failed: 'the guest never ran here',
+  'from snapshot': 'the guest is being reverted',
+};
+
+/** Why nothing is ever taken after this reason; undefined where looking decides. */
+export function whyNever(reason: ReleaseReason): string | undefined {
+  return NEVER[reason];
+}
+
+export function decideRelease(facts: ReleaseFacts): TakeDecision {
+  const never = whyNever(facts.reason);
+  if (never !== undefined) return skip(never);
+  if (facts.disks.length === 0) return skip('no disk of it is in RBD');
+  if (facts.isActiveNow === true) return skip('the domain runs again');
+  const dead = deadOwner(facts.disks);
+  if (dead !== undefined) return skip(dead);
+  const owned = facts.disks.find((disk) => disk.lockOwners.length > 0);
+  if (owned === undefined) {
+    return {
+      kind: 'take',
+      quiesced: facts.reason === 'shutdown' ? 'shutdown' : 'none',
+      instant: facts.disks.length > 1 ? 'barrier' : 'single',
+    };
+  }
+  const user = `disk ${owned.target} is locked by ${owned.lockOwners.join(', ')}`;
+  if (facts.isLate) return skip(`the event is an old one, and ${user}`);
+  if (facts.reason !== 'shutdown' && facts.reason !== 'destroyed') {
+    return skip(`the reason '${facts.reason}' does not say that the guest is gone, and ${user}`);
+  }
+  return running(facts.disks);
+}
+
+/** A set that an operator asked for: a running domain is not held, so several disks share no instant. */
+export function decideManual(facts: {
+  readonly isActive: boolean;
+  readonly disks: readonly DiskUse[];
+}): TakeDecision {
+  if (facts.disks.length === 0) return skip('no disk of it is in RBD');
+  const dead = deadOwner(facts.disks);
+  if (dead !== undefined) return skip(dead);
+  const isInUse = facts.isActive || facts.disks.some((disk) => disk.lockOwners.length > 0);
+  if (isInUse || facts.disks.length === 1) return running(facts.disks);
+  return { kind: 'take', quiesced: 'none', instant: 'barrier' };
+}
+
+/** Targets of disks that somebody has locked since the first look. */
+export function newlyLocked(
+  before: readonly DiskUse[],
+  after: readonly DiskUse[],
+): readonly string[] {
+  const known = new Set(before.flatMap((disk) => disk.lockOwners));
+  return after
+    .filter((disk) => disk.lockOwners.some((owner) => !known.has(owner)))
+    .map((disk) => disk.target);
+}
+
+/** Asking such an owner ends, after half a minute, in a failure or in its being blocklisted. */
+function deadOwner(disks: readonly DiskUse[]): string | undefined {
+  for (const { target, lockOwners, watchers } of disks) {
+    const dead = lockOwners.find((owner) => !watchers.includes(owner));
+    if (dead !== undefined) {
+      return `disk ${target} is locked by ${dead}, which does not answer; nothing breaks its lock`;
+    }
+  }
+  return undefined;
+}
+
+function running(disks: readonly DiskUse[]): TakeDecision {
+  return { kind: 'take', quiesced: 'none', instant: disks.length > 1 ? 'none' : 'single' };
+}
+
+function skip(why: string): TakeDecision {
+  return { kind: 'skip', why };
+}

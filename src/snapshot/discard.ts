@@ -1,0 +1,80 @@
+// Removes what a set has in Ceph: a recorded set's snapshots and record, or whatever an unfinished one left. Each can be
+// done again at any time.
+
+import { OperatingError } from '../wire/errors.ts';
+import type { Cluster } from '../wire/ports.ts';
+import type { SnapshotSet } from '../wire/vocabulary.ts';
+import type { SnapshotAt } from '../wire/worker-protocol.ts';
+import { DEADLINE_MS } from './deadlines.ts';
+import type { Plan } from './job-data.ts';
+import { snapshotName } from './set-id.ts';
+
+/**
+ * Removes all snapshots of an unfinished set, found by their name in each of its images and by the ids of those that are known.
+ * @throws OperatingError: something may be left.
+ */
+export async function discardPlan(
+  { ceph }: Cluster,
+  plan: Plan,
+  known: readonly SnapshotAt[] = [],
+): Promise<void> {
+  const snap = snapshotName(plan.setId);
+  await allOf(
+    plan.disks.map(async ({ at }) => {
+      const marked = await unlessGone(ceph.call('listMarked', at, DEADLINE_MS.look), []);
+      await removeAll(
+        ceph,
+        marked.filter((each) => each.snap === snap),
+      );
+    }),
+  );
+  await removeAll(ceph, known);
+}
+
+/** Removes a recorded set: its snapshots first, then its record. @throws OperatingError: something may be left */
+export async function discardSet({ ceph }: Cluster, set: SnapshotSet): Promise<void> {
+  const snap = snapshotName(set.id);
+  await removeAll(
+    ceph,
+    set.disks.map(({ poolId, namespace, imageId, snapId }) => {
+      return { poolId, namespace, imageId, snapId, snap };
+    }),
+  );
+  await ceph.call('removeSet', set, DEADLINE_MS.record);
+}
+
+/** Whether all the set's snapshots exist. */
+export async function isWhole({ ceph }: Cluster, set: SnapshotSet): Promise<boolean> {
+  const found = await allOf(
+    set.disks.map(async ({ pool, namespace, image, imageId, snapId }) => {
+      const at = { pool, namespace, image };
+      const marked = await unlessGone(ceph.call('listMarked', at, DEADLINE_MS.look), []);
+      return marked.some((each) => each.imageId === imageId && each.snapId === snapId);
+    }),
+  );
+  return found.every(Boolean);
+}
+
+async function removeAll(ceph: Cluster['ceph'], snaps: readonly SnapshotAt[]): Promise<void> {
+  await allOf(
+    snaps.map((at) => {
+      return unlessGone(ceph.call('removeSnapshot', at, DEADLINE_MS.snapshot), { was: 'absent' });
+    }),
+  );
+}
+
+/** What is proved not to be there, pool or image, has no snapshot either. */
+async function unlessGone<T>(asked: Promise<T>, gone: T): Promise<T> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof OperatingError && error.code === 'not-found') return gone;
+    throw error;
+  }
+}
+
+/** All results, or the first rejection once all have ended: none goes on unseen. */
+export async function allOf<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}

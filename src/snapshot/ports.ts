@@ -1,0 +1,45 @@
+// What the room of snapshots needs of the rest.
+
+import type { RbdSource } from '../domain/disk-source.ts';
+import type { Domain } from '../domain/domain.ts';
+import type { Journal } from '../wire/journal.ts';
+import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
+import type { ReleaseReason } from '../wire/vocabulary.ts';
+import type { Policy } from './policy.ts';
+
+export interface SnapshotParts {
+  readonly journal: Journal;
+  readonly catalogue: SetCatalogue;
+  /** The cluster that a disk's source means. @throws OperatingError */
+  readonly clusterOf: (source: RbdSource) => Promise<Cluster>;
+  readonly byFsid: (fsid: string) => Promise<Cluster>;
+  readonly libvirt: LibvirtPort;
+  /** The policies that are in force now. */
+  readonly policies: () => readonly Policy[];
+  /** Runs it when its turn comes: the bound on sets at once. */
+  readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
+  /** This host's name, for the record. */
+  readonly host: string;
+  readonly log: SnapshotLog;
+  readonly now: () => number;
+  /** Resolves after so many ms, or early when the signal aborts. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** A programmer's error came up in the background: the process should end. */
+  readonly onDefect: (error: unknown) => void;
+}
+
+/** As pino's. */
+export interface SnapshotLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** A domain was released, as the hook tells it. */
+export interface Release {
+  readonly domain: Domain;
+  /** Without passwords. */
+  readonly xml: string;
+  readonly reason: ReleaseReason;
+  readonly atMs: number;
+  readonly isLate: boolean;
+}

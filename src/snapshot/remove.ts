@@ -1,0 +1,72 @@
+// Removes sets, each as a job of its own: its snapshots, its record in Ceph, its row. And looks again for what a set that
+// failed may have left.
+
+import { type ErrorCode, OperatingError } from '../wire/errors.ts';
+import type { SnapshotSet } from '../wire/vocabulary.ts';
+import { discardPlan, discardSet } from './discard.ts';
+import type { DeleteData } from './job-data.ts';
+import type { Jobs } from './jobs.ts';
+import type { SnapshotParts } from './ports.ts';
+
+/** After a call that failed for want of an answer: longer than a dead client's watch (osd_client_watch_timeout, 30 s). */
+export const LOOK_AGAIN_MS = 40_000;
+
+export class Removal {
+  readonly #parts: SnapshotParts;
+  readonly #jobs: Jobs;
+  readonly #removing = new Set<string>();
+
+  constructor(parts: SnapshotParts, jobs: Jobs) {
+    this.#parts = parts;
+    this.#jobs = jobs;
+  }
+
+  isRemoving(setId: string): boolean {
+    return this.#removing.has(setId);
+  }
+
+  /** @throws OperatingError not-found, busy */
+  begin(setId: string): { readonly jobId: string; readonly finished: Promise<void> } {
+    const { catalogue, journal } = this.#parts;
+    const kept = catalogue.get(setId);
+    if (kept === undefined) throw unable('not-found', setId, 'no such set is known on this host');
+    if (this.#removing.has(setId)) throw unable('busy', setId, 'it is being removed already');
+    const { state: _, ...set } = kept;
+    const job = journal.begin('delete-set', `${set.domainName} ${setId}`, { set });
+    this.#removing.add(setId);
+    const finished = this.#jobs.run(job, () => this.removeSet(set));
+    const leave = () => this.#removing.delete(setId);
+    finished.then(leave, leave);
+    return { jobId: job.id, finished };
+  }
+
+  /** In Ceph and in the catalogue. May be done again. */
+  async removeSet(set: SnapshotSet): Promise<void> {
+    const { catalogue, byFsid } = this.#parts;
+    if (catalogue.get(set.id) !== undefined) catalogue.put(set, 'deleting');
+    await discardSet(await byFsid(set.fsid), set);
+    catalogue.remove(set.id);
+  }
+
+  async discard(data: DeleteData): Promise<void> {
+    if ('set' in data) return this.removeSet(data.set);
+    await discardPlan(await this.#parts.byFsid(data.leftovers.fsid), data.leftovers);
+  }
+
+  /** Durably begun when it returns. Where the cluster cannot be reached then, recovery goes on with it. */
+  lookAgain(setId: string, data: DeleteData): void {
+    const { journal, wait } = this.#parts;
+    const job = journal.begin('delete-set', `leftovers of ${setId}`, data);
+    const looked = this.#jobs.runUntilDone(job, async () => {
+      await wait(LOOK_AGAIN_MS, job.signal);
+      if (job.signal.aborted) throw unable('cancelled', setId, 'it was asked to end');
+      await this.discard(data);
+      job.done();
+    });
+    looked.catch(() => undefined); // a defect, and told as one
+  }
+}
+
+function unable(code: ErrorCode, setId: string, why: string): OperatingError {
+  return new OperatingError({ code, op: 'remove snapshot set', subject: setId, why });
+}

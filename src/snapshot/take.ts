@@ -1,0 +1,256 @@
+// Takes one set: look, decide, snapshots of all disks in parallel, look again, record in Ceph and catalogue. The journal knows
+// each step before its effect; on any failure what was taken is removed.
+
+import { parseDomain } from '../domain/domain.ts';
+import { type ErrorCode, OperatingError } from '../wire/errors.ts';
+import type { Job } from '../wire/journal.ts';
+import type { Cluster } from '../wire/ports.ts';
+import type { SetDisk, SnapshotSet } from '../wire/vocabulary.ts';
+import type { SnapshotAt } from '../wire/worker-protocol.ts';
+import type { Control } from './control.ts';
+import { DEADLINE_MS } from './deadlines.ts';
+import {
+  type DiskUse,
+  decideManual,
+  decideRelease,
+  newlyLocked,
+  type TakeDecision,
+} from './decide.ts';
+import { allOf, discardPlan, discardSet } from './discard.ts';
+import { type ChosenDisk, chooseDisks } from './disks.ts';
+import type { DeleteData, Draft, Plan } from './job-data.ts';
+import type { SnapshotParts } from './ports.ts';
+import { snapshotName } from './set-id.ts';
+
+export interface Taking {
+  readonly job: Job;
+  readonly draft: Draft;
+  readonly control: Control;
+}
+
+/** What a failure left for a second look, beside the failure itself. */
+export class SetFailure extends OperatingError {
+  /** Snapshots may still be there, or appear later: a call that failed can yet be carried out by the lock's owner. */
+  readonly leftovers: DeleteData | undefined;
+
+  constructor(error: OperatingError, leftovers: DeleteData | undefined) {
+    super({ ...error.toWire(), cause: error });
+    this.leftovers = leftovers;
+  }
+}
+
+/** @throws SetFailure, OperatingError: nothing was taken, or what was taken is removed but for the failure's leftovers */
+export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<SnapshotSet> {
+  const { job, draft, control } = taking;
+  const domain = parseDomain(draft.domainXml);
+  const { cluster, chosen, leftOut } = await chooseCluster(parts, chooseDisks(domain));
+  const fsid = await cluster.fsid();
+  const uses = await usesOf(cluster, chosen);
+  const isActive = await isActiveNow(parts, draft, domain.uuid);
+  const decision = decide(draft, uses, isActive);
+  if (decision.kind === 'skip') throw failure('refused', draft, `skipped: ${decision.why}`);
+  const { quiesced, instant } = decision;
+  const disks = chosen.map(({ target, source: { pool, namespace, image } }) => {
+    return { target, at: { pool, namespace, image } };
+  });
+  const plan: Plan = { setId: draft.setId, fsid, disks, quiesced, instant, leftOut };
+  stopIfAsked(taking);
+  job.step('taking', { draft, plan });
+  const work: Work = { taking, cluster, plan, made: await createAll(cluster, plan) };
+  try {
+    const taken = heldOf(work.made);
+    await lookAgain(taking, cluster, chosen, uses);
+    stopIfAsked(taking);
+    work.set = setOf(parts, draft, plan, domain, taken);
+    job.step('taken', { draft, plan, set: work.set });
+    control.hold();
+    await recordSet(parts, cluster, work.set);
+    return work.set;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    throw await cleanUp(work, error);
+  }
+}
+
+/** Records a set whose snapshots all exist: in Ceph, then in the catalogue. */
+export async function recordSet(
+  parts: Pick<SnapshotParts, 'catalogue'>,
+  cluster: Cluster,
+  set: SnapshotSet,
+): Promise<void> {
+  await cluster.ceph.call('putSet', set, DEADLINE_MS.record);
+  parts.catalogue.put(set, 'complete');
+}
+
+/** A set is of one cluster: the first disk's. */
+async function chooseCluster(
+  parts: SnapshotParts,
+  { chosen, leftOut }: ReturnType<typeof chooseDisks>,
+): Promise<{ cluster: Cluster } & ReturnType<typeof chooseDisks>> {
+  const [first] = chosen;
+  if (first === undefined) throw nothingChosen(leftOut);
+  const clusters = await allOf(chosen.map((disk) => parts.clusterOf(disk.source)));
+  const cluster = clusters[0] as Cluster;
+  const isHere = (_: unknown, index: number) => clusters[index]?.name === cluster.name;
+  const elsewhere = chosen.filter((disk, index) => !isHere(disk, index));
+  const why = `in another cluster than ${first.target}`;
+  return {
+    cluster,
+    chosen: chosen.filter(isHere),
+    leftOut: [...leftOut, ...elsewhere.map(({ target }) => ({ target, why }))],
+  };
+}
+
+function usesOf({ ceph }: Cluster, chosen: readonly ChosenDisk[]): Promise<DiskUse[]> {
+  return allOf(
+    chosen.map(async ({ target, source: { pool, namespace, image } }) => {
+      const use = await ceph.call('imageUse', { pool, namespace, image }, DEADLINE_MS.look);
+      return { target, lockOwners: use.lockOwners, watchers: use.watchers };
+    }),
+  );
+}
+
+/** libvirt is asked only where no hook call of this domain can be waiting for us. */
+async function isActiveNow(
+  parts: SnapshotParts,
+  { isLate, event }: Draft,
+  uuid: string,
+): Promise<boolean | undefined> {
+  if (event === 'release' && !isLate) return undefined;
+  try {
+    return (await parts.libvirt.call('lookUp', { domain: uuid }, DEADLINE_MS.libvirt)).isActive;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return error.code === 'not-found' ? false : undefined; // it could not be told: its locks decide
+  }
+}
+
+function decide(
+  draft: Draft,
+  disks: readonly DiskUse[],
+  isActive: boolean | undefined,
+): TakeDecision {
+  const { event, reason = 'unknown', isLate } = draft;
+  return event === 'manual'
+    ? decideManual({ disks, isActive: isActive ?? true })
+    : decideRelease({ disks, reason, isLate, isActiveNow: isActive });
+}
+
+type Made = PromiseSettledResult<SnapshotAt & { readonly sizeBytes: number }>;
+
+async function createAll({ ceph }: Cluster, plan: Plan): Promise<readonly Made[]> {
+  const snap = snapshotName(plan.setId);
+  return Promise.allSettled(
+    plan.disks.map(({ at }) => {
+      return ceph.call('createSnapshot', { ...at, snap }, DEADLINE_MS.snapshot);
+    }),
+  );
+}
+
+/** All of them. @throws the first failure */
+function heldOf(made: readonly Made[]) {
+  return made.map((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value;
+  });
+}
+
+/** A start that we were not told of shows in the locks. */
+async function lookAgain(
+  { draft }: Taking,
+  cluster: Cluster,
+  chosen: readonly ChosenDisk[],
+  before: readonly DiskUse[],
+): Promise<void> {
+  if (draft.event === 'manual') return;
+  const locked = newlyLocked(before, await usesOf(cluster, chosen));
+  if (locked.length > 0) throw overtaken(draft, `disk ${locked.join(', ')} was locked meanwhile`);
+}
+
+function stopIfAsked({ job, control, draft }: Taking): void {
+  if (control.isOvertaken) throw overtaken(draft, 'the domain started meanwhile');
+  if (!job.signal.aborted) return;
+  const { reason } = job.signal;
+  if (reason instanceof OperatingError) throw reason;
+  throw failure('cancelled', draft, 'it was cancelled');
+}
+
+function setOf(
+  parts: SnapshotParts,
+  draft: Draft,
+  plan: Plan,
+  domain: { readonly uuid: string; readonly name: string },
+  taken: ReturnType<typeof heldOf>,
+): SnapshotSet {
+  const disks = plan.disks.map(({ target, at }, index): SetDisk => {
+    const { poolId, imageId, snapId, sizeBytes } = taken[index] as (typeof taken)[number];
+    return { target, ...at, poolId, imageId, snapId, sizeBytes };
+  });
+  return {
+    schema: 1,
+    id: draft.setId,
+    fsid: plan.fsid,
+    domainUuid: domain.uuid,
+    domainName: domain.name,
+    host: parts.host,
+    createdAtMs: parts.now(),
+    event: draft.event,
+    ...(draft.reason === undefined ? {} : { reason: draft.reason }),
+    ...(draft.policy === undefined ? {} : { policy: draft.policy.name }),
+    quiesced: plan.quiesced,
+    instant: plan.instant,
+    way: 'native',
+    disks,
+    leftOut: plan.leftOut,
+    domainXml: draft.domainXml,
+  };
+}
+
+interface Work {
+  readonly taking: Taking;
+  readonly cluster: Cluster;
+  readonly plan: Plan;
+  readonly made: readonly Made[];
+  /** From when all its snapshots were held. */
+  set?: SnapshotSet;
+}
+
+/** Leaves nothing behind, or says what may be left. */
+async function cleanUp(work: Work, error: OperatingError): Promise<SetFailure> {
+  const { taking, cluster, plan, made, set } = work;
+  const { job, draft } = taking;
+  // Asked to end, it may be by siphond's own end: then the next start tries the event again.
+  const failed = job.signal.aborted ? {} : { error: error.toWire() };
+  job.step('discarding', { draft, plan, ...(set === undefined ? {} : { set }), ...failed });
+  const known = made.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const leftovers: DeleteData = set === undefined ? { leftovers: plan } : { set };
+  try {
+    await (set === undefined ? discardPlan(cluster, plan, known) : discardSet(cluster, set));
+  } catch (left) {
+    if (!(left instanceof OperatingError)) throw left;
+    return new SetFailure(error, leftovers);
+  }
+  const isUncertain = made.some((each) => each.status === 'rejected' && mayStillBe(each.reason));
+  return new SetFailure(error, isUncertain ? leftovers : undefined);
+}
+
+/** The caller gave up, or was told so; the lock's owner may still carry it out. */
+function mayStillBe(error: unknown): boolean {
+  return (
+    !(error instanceof OperatingError) || ['unavailable', 'busy', 'cancelled'].includes(error.code)
+  );
+}
+
+function nothingChosen(leftOut: SnapshotSet['leftOut']): OperatingError {
+  const disks = leftOut.map(({ target, why }) => `${target}: ${why}`).join('; ');
+  const why = `no disk of it can be taken${disks === '' ? '' : ` (${disks})`}`;
+  return new OperatingError({ code: 'refused', op: 'take snapshot set', subject: 'domain', why });
+}
+
+function overtaken(draft: Draft, why: string): OperatingError {
+  return failure('cancelled', draft, `discarded: ${why}`);
+}
+
+function failure(code: ErrorCode, draft: Draft, why: string): OperatingError {
+  return new OperatingError({ code, op: 'take snapshot set', subject: draft.setId, why });
+}

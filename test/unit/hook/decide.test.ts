@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import {
+  type BaseFact,
+  type BaseState,
+  decideStart,
+  estimateRemainingMs,
+  type StartFacts,
+} from '../../../src/hook/decide.ts';
+
+const GIB = 2 ** 30;
+
+function base(state: BaseState, target = 'vda', name = 'rbd:images/debian-12@snap'): BaseFact {
+  return { id: `id-${target}`, target, name, ...state };
+}
+
+function facts(bases: readonly BaseFact[], rest: Partial<StartFacts> = {}): StartFacts {
+  return { operation: 'prepare', domainName: 'vm', bases, nowMs: 5000, deadlineMs: 5000, ...rest };
+}
+
+const FILLING: BaseState = {
+  state: 'filling',
+  startedAtMs: 0,
+  progress: { doneBytes: 0.37 * 1.2 * GIB, totalBytes: 1.2 * GIB },
+};
+const FAILED: BaseState = {
+  state: 'failed',
+  isSuspect: false,
+  error: {
+    code: 'corrupt',
+    op: 'verify',
+    subject: 'x',
+    why: 'its signature is bad',
+    hint: 'Publish it again.',
+  },
+};
+
+test('nothing missing is allowed, and so is a domain without bases', () => {
+  assert.equal(decideStart(facts([])).kind, 'allow');
+  assert.equal(decideStart(facts([base({ state: 'present' })])).kind, 'allow');
+});
+
+test('within the budget it waits for all that is being filled', () => {
+  const bases = [base(FILLING), base({ state: 'present' }, 'vdb'), base(FILLING, 'vdc')];
+  assert.deepEqual(decideStart(facts(bases, { deadlineMs: 5001 })), {
+    kind: 'wait',
+    for: ['id-vda', 'id-vdc'],
+    untilMs: 5001,
+  });
+});
+
+test('after it, prepare is refused with the progress and when to try again', () => {
+  assert.deepEqual(decideStart(facts([base(FILLING)])), {
+    kind: 'refuse',
+    message:
+      'siphon: base for disk vda (rbd:images/debian-12@snap) is being filled: 37 % of 1.2 GiB; ' +
+      'try again in about 10 s, or: siphon start vm',
+  });
+});
+
+test('without a rate yet, and with several, the text says what it knows', () => {
+  const waiting: BaseState = { state: 'filling', startedAtMs: 4000 };
+  const decision = decideStart(
+    facts([base(waiting), base(waiting, 'vdb')], { domainName: "it's a vm" }),
+  );
+  assert.deepEqual(decision, {
+    kind: 'refuse',
+    message:
+      'siphon: base for disk vda (rbd:images/debian-12@snap) (and 1 more) is being filled; ' +
+      "try again in a minute, or: siphon start 'it'\\''s a vm'",
+  });
+});
+
+test('a fill that failed refuses at once, with its reason and what to do', () => {
+  const decision = decideStart(facts([base(FILLING), base(FAILED, 'vdb')], { deadlineMs: 9000 }));
+  assert.deepEqual(decision, {
+    kind: 'refuse',
+    message:
+      'siphon: base for disk vdb (rbd:images/debian-12@snap) is not here: its signature is bad. Publish it again.',
+  });
+});
+
+test('a damaged base that could not be filled again is refused as such', () => {
+  const decision = decideStart(facts([base({ ...FAILED, isSuspect: true })]));
+  assert.match(
+    decision.kind === 'refuse' ? decision.message : '',
+    /is damaged and could not be filled again: its signature is bad/,
+  );
+});
+
+test('migrate and restore leave a fill that goes on to the prepare after them', () => {
+  for (const operation of ['migrate', 'restore'] as const) {
+    assert.equal(decideStart(facts([base(FILLING)], { operation })).kind, 'allow');
+    assert.equal(decideStart(facts([base(FAILED)], { operation })).kind, 'refuse');
+  }
+});
+
+const anyState: fc.Arbitrary<BaseState> = fc.oneof(
+  fc.constant<BaseState>({ state: 'present' }),
+  fc.record({
+    state: fc.constant('filling' as const),
+    startedAtMs: fc.nat(10_000),
+    progress: fc.record({ doneBytes: fc.nat(), totalBytes: fc.nat() }),
+  }),
+  fc.record({
+    state: fc.constant('failed' as const),
+    isSuspect: fc.boolean(),
+    error: fc.record({
+      code: fc.constant('unavailable' as const),
+      op: fc.string(),
+      subject: fc.string(),
+      why: fc.string({ unit: 'binary' }),
+    }),
+  }),
+);
+
+test('a refusal is one line without controls, and only for what is missing', () => {
+  const name = fc.string({ unit: 'binary' });
+  fc.assert(
+    fc.property(fc.array(anyState, { maxLength: 4 }), name, fc.nat(10_000), (states, text, now) => {
+      const bases = states.map((state) => base(state, 'vda', text));
+      const decision = decideStart(facts(bases, { domainName: text, nowMs: now }));
+      if (decision.kind === 'wait') assert.ok(now < decision.untilMs);
+      if (decision.kind !== 'refuse') return;
+      assert.ok(states.some(({ state }) => state !== 'present'));
+      assert.match(decision.message, /^siphon: [^\p{Cc}\p{Zl}\p{Zp}]+$/u);
+    }),
+  );
+});
+
+test('the rest of a fill takes as long as its rate so far says', () => {
+  assert.equal(estimateRemainingMs({ doneBytes: 25, totalBytes: 100 }, 10_000), 30_000);
+  assert.equal(estimateRemainingMs({ doneBytes: 100, totalBytes: 100 }, 10_000), 0);
+  assert.equal(estimateRemainingMs({ doneBytes: 0, totalBytes: 100 }, 10_000), null);
+  assert.equal(estimateRemainingMs({ doneBytes: 5, totalBytes: 100 }, 0), null);
+  assert.equal(estimateRemainingMs({ doneBytes: 200, totalBytes: 100 }, 10), 0);
+});

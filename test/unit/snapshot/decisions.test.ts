@@ -1,0 +1,163 @@
+// The pure parts: which disks, whether a set, what it may claim, and which sets are one too many.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { parseDomain } from '../../../src/domain/domain.ts';
+import { type DiskUse, decideManual, decideRelease } from '../../../src/snapshot/decide.ts';
+import { chooseDisks } from '../../../src/snapshot/disks.ts';
+import { type KeptSet, setsToPrune } from '../../../src/snapshot/retention.ts';
+import { newSetId, snapshotName } from '../../../src/snapshot/set-id.ts';
+import { RELEASE_REASONS } from '../../../src/wire/vocabulary.ts';
+import { domainXml, rbdDisk, UUIDS } from '../hook/domains.ts';
+
+const FREE: DiskUse = { target: 'vda', lockOwners: [], watchers: [] };
+const OWNED: DiskUse = { target: 'vdb', lockOwners: ['client.1'], watchers: ['client.1'] };
+const DEAD: DiskUse = { target: 'vdc', lockOwners: ['client.1'], watchers: ['client.2'] };
+const LIVE = { isActiveNow: undefined, isLate: false } as const;
+
+test('by reason, with free disks: who is taken, and what it claims', () => {
+  const claims = Object.fromEntries(
+    RELEASE_REASONS.map((reason) => {
+      const decision = decideRelease({ reason, disks: [FREE, FREE], ...LIVE });
+      return [reason, decision.kind === 'take' ? decision.quiesced : 'skip'];
+    }),
+  );
+  assert.deepEqual(claims, {
+    unknown: 'none',
+    shutdown: 'shutdown',
+    destroyed: 'none',
+    crashed: 'none',
+    migrated: 'skip',
+    saved: 'skip',
+    failed: 'skip',
+    'from snapshot': 'skip',
+    daemon: 'none',
+  });
+});
+
+test('by reason, with a disk that somebody has locked', () => {
+  const taken = RELEASE_REASONS.filter(
+    (reason) => decideRelease({ reason, disks: [FREE, OWNED], ...LIVE }).kind === 'take',
+  );
+  assert.deepEqual(taken, ['shutdown', 'destroyed']);
+  assert.deepEqual(decideRelease({ reason: 'shutdown', disks: [FREE, OWNED], ...LIVE }), {
+    kind: 'take',
+    quiesced: 'none',
+    instant: 'none',
+  });
+});
+
+const use = fc.record({
+  target: fc.constantFrom('vda', 'vdb'),
+  lockOwners: fc.subarray(['client.1', 'client.2']),
+  watchers: fc.subarray(['client.1', 'client.2', 'client.3']),
+});
+const facts = fc.record({
+  reason: fc.constantFrom(...RELEASE_REASONS),
+  disks: fc.array(use, { maxLength: 3 }),
+  isActiveNow: fc.constantFrom(true, false, undefined),
+  isLate: fc.boolean(),
+});
+
+test('whatever the facts: never of nothing, of what runs, of a dead lock; a claim only of free disks', () => {
+  fc.assert(
+    fc.property(facts, (each) => {
+      const decision = decideRelease(each);
+      if (decision.kind === 'skip') return assert.ok(decision.why.length > 0);
+      const owners = each.disks.flatMap((disk) => disk.lockOwners);
+      assert.ok(each.disks.length > 0 && each.isActiveNow !== true);
+      assert.ok(
+        each.disks.every((disk) => disk.lockOwners.every((one) => disk.watchers.includes(one))),
+      );
+      if (each.isLate) assert.deepEqual(owners, []);
+      if (decision.quiesced !== 'none') assert.equal(each.reason, 'shutdown');
+      if (decision.quiesced !== 'none' || decision.instant === 'barrier')
+        assert.deepEqual(owners, []);
+      assert.equal(decision.instant === 'single', each.disks.length === 1);
+    }),
+  );
+});
+
+test('an operator’s set: a barrier only where the domain is off and nobody has its disks', () => {
+  const instant = (isActive: boolean, disks: readonly DiskUse[]) => {
+    const decision = decideManual({ isActive, disks });
+    return decision.kind === 'take' ? decision.instant : 'skip';
+  };
+  assert.equal(instant(false, [FREE, FREE]), 'barrier');
+  assert.equal(instant(true, [FREE, FREE]), 'none');
+  assert.equal(instant(false, [FREE, OWNED]), 'none');
+  assert.equal(instant(true, [OWNED]), 'single');
+  assert.equal(instant(true, [DEAD]), 'skip');
+  assert.equal(instant(false, []), 'skip');
+});
+
+test('disks are chosen once each, and whatever is left out has its reason', () => {
+  const source = (name: string, inner = '') =>
+    `<source protocol='rbd' name='${name}'>${inner}</source>`;
+  const disks = [
+    rbdDisk('vda', source('vms/root')),
+    rbdDisk('vdb', source('vms/ns/data')),
+    rbdDisk('vdc', source('vms/root')),
+    rbdDisk('vdd', source('vms/old', "<snapshot name='s'/>")),
+    rbdDisk('vde', `<readonly/>${source('vms/ro')}`),
+    rbdDisk('sda', source('vms/iso'), 'cdrom'),
+    `<disk type='file' device='disk'><source file='/x.qcow2'/><target dev='vdf'/></disk>`,
+    `<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vdg'/></disk>`,
+    `<disk type='file' device='cdrom'><target dev='sdb'/></disk>`,
+  ];
+  const xml = domainXml(UUIDS[0], []).replace('<devices>', `<devices>${disks.join('')}`);
+  const { chosen, leftOut } = chooseDisks(parseDomain(xml));
+  assert.deepEqual(
+    chosen.map((disk) => disk.target),
+    ['vda', 'vdb'],
+  );
+  assert.deepEqual(Object.fromEntries(leftOut.map(({ target, why }) => [target, why])), {
+    vdc: 'the same image as vda',
+    vdd: 'opened at a snapshot',
+    vde: 'read-only',
+    sda: 'a cdrom',
+    vdf: 'not in RBD (file)',
+    vdg: 'not in RBD (volume)',
+    sdb: 'an empty drive',
+  });
+});
+
+const kept = fc
+  .record({
+    createdAtMs: fc.nat(50),
+    domainUuid: fc.constantFrom(...UUIDS),
+    policy: fc.constantFrom('daily', 'weekly', undefined),
+    event: fc.constantFrom('release', 'manual'),
+    state: fc.constantFrom('complete', 'deleting', 'taking'),
+  })
+  .map((set) => set as unknown as KeptSet);
+const shelf = fc.array(kept, { maxLength: 30 }).map((sets) => {
+  return sets.map((set, index) => ({ ...set, id: String(index).padStart(3, '0') }));
+});
+
+test('retention removes the oldest of its own kind, down to keep_last and never below', () => {
+  fc.assert(
+    fc.property(shelf, fc.integer({ min: 1, max: 8 }), (sets, keepLast) => {
+      const scope = { domainUuid: UUIDS[0], policy: 'daily', keepLast };
+      const pruned = setsToPrune(sets, scope);
+      const isOfKind = (set: KeptSet) =>
+        set.event === 'release' && set.state === 'complete' && set.policy === 'daily';
+      const own = sets.filter((set) => isOfKind(set) && set.domainUuid === UUIDS[0]);
+      assert.ok(pruned.every((set) => own.includes(set)));
+      const stays = own.filter((set) => !pruned.includes(set));
+      assert.equal(stays.length, Math.min(own.length, keepLast));
+      const newestPruned = Math.max(...pruned.map((set) => set.createdAtMs), -1);
+      assert.ok(stays.every((set) => set.createdAtMs >= newestPruned));
+      assert.deepEqual(setsToPrune(stays, scope), []);
+    }),
+  );
+});
+
+test('ids of sets sort by time, are unique, and name their snapshots', () => {
+  const [early, late] = [newSetId(Date.UTC(2026, 0, 9)), newSetId(Date.UTC(2026, 0, 10))];
+  assert.ok(early < late);
+  assert.match(early, /^20260109t000000z-[0-9a-f]{8}$/);
+  assert.equal(snapshotName(early), `siphon.${early}`);
+  assert.equal(new Set(Array.from({ length: 100 }, () => newSetId(0))).size, 100);
+});

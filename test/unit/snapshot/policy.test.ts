@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { matchPolicy, PolicyStore } from '../../../src/snapshot/policy.ts';
+
+const GOOD = `# what stays of a stop
+[[policy]]
+name = "daily"
+domains = ["web-*", "db"]
+keep_last = 7
+
+[[policy]]
+name = "all"
+domains = ["*"]
+on = ["shutdown", "destroyed"]
+keep_last = 1
+`;
+
+function load(text: string) {
+  return new PolicyStore().load(new Map([['p.toml', text]]));
+}
+
+test('a good file, with what it leaves out', () => {
+  const { policies, problems } = load(GOOD);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(policies, [
+    { name: 'daily', domains: ['web-*', 'db'], on: ['shutdown'], keepLast: 7 },
+    { name: 'all', domains: ['*'], on: ['shutdown', 'destroyed'], keepLast: 1 },
+  ]);
+});
+
+test('no file, and a file without a policy, are no policies', () => {
+  assert.deepEqual(new PolicyStore().load(new Map()), { policies: [], problems: [] });
+  assert.deepEqual(load('# nothing yet\n'), { policies: [], problems: [] });
+});
+
+const WRONG: readonly [name: string, from: string, to: string, line: number, what: RegExp][] = [
+  [
+    'unknown key',
+    'keep_last = 1',
+    'keep = 1\nkeep_last = 1',
+    11,
+    /unknown key 'keep'; allowed: name, domains, on, keep_last/,
+  ],
+  ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
+  ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],
+  [
+    'keep_last of nothing',
+    'keep_last = 1',
+    'keep_last = 0',
+    11,
+    /keep_last: a whole number from 1 to 1000/,
+  ],
+  ['keep_last as text', 'keep_last = 7', 'keep_last = "7"', 5, /keep_last: a whole number/],
+  ['no keep_last', 'keep_last = 1\n', '', 7, /keep_last: a whole number/],
+  [
+    'a reason never taken',
+    '"destroyed"',
+    '"migrated"',
+    10,
+    /on: a list of at least one of shutdown/,
+  ],
+  ['no reason', 'on = ["shutdown", "destroyed"]', 'on = []', 10, /on: a list/],
+  ['no glob', 'domains = ["*"]', 'domains = []', 9, /domains: a list of at least one glob/],
+  ['one glob as text', 'domains = ["*"]', 'domains = "*"', 9, /domains: a list/],
+  ['a name with a space', '"daily"', '"dai ly"', 3, /name: a name of letters/],
+  ['the same name twice', '"all"', '"daily"', 8, /another policy is named 'daily'/],
+];
+
+for (const [name, from, to, line, what] of WRONG) {
+  test(`${name}: told with its line, and the last good version stays`, () => {
+    const store = new PolicyStore();
+    const before = store.load(new Map([['p.toml', GOOD]])).policies;
+    const text = GOOD.replace(from, to);
+    assert.notEqual(text, GOOD);
+    const { policies, problems } = store.load(new Map([['p.toml', text]]));
+    assert.equal(problems.length, 1);
+    assert.equal(problems[0]?.where, `p.toml:${line}`);
+    assert.match(problems[0]?.what ?? '', what);
+    assert.deepEqual(policies, before);
+    assert.deepEqual(store.policies, before);
+  });
+}
+
+test('one file’s error leaves the others their change; a removed file takes its policies along', () => {
+  const store = new PolicyStore();
+  const one = (name: string) => `[[policy]]\nname = "${name}"\ndomains = ["*"]\nkeep_last = 1\n`;
+  store.load(
+    new Map([
+      ['a', one('a1')],
+      ['b', one('b1')],
+    ]),
+  );
+  const second = store.load(
+    new Map([
+      ['b', 'x'],
+      ['a', one('a2')],
+    ]),
+  );
+  assert.deepEqual(
+    second.policies.map((policy) => policy.name),
+    ['a2', 'b1'],
+  );
+  assert.equal(second.problems.length, 1);
+  const third = store.load(
+    new Map([
+      ['b', one('a2')],
+      ['a', one('a2')],
+    ]),
+  );
+  assert.deepEqual(
+    third.policies.map((policy) => policy.name),
+    ['a2', 'b1'],
+  );
+  assert.match(third.problems[0]?.what ?? '', /another policy is named 'a2'/);
+  assert.deepEqual(
+    store.load(new Map([['a', one('a3')]])).policies.map((policy) => policy.name),
+    ['a3'],
+  );
+});
+
+test('the first policy that names domain and reason is the one', () => {
+  const { policies } = load(GOOD);
+  const named = (domain: string, reason: 'shutdown' | 'destroyed' | 'saved') =>
+    matchPolicy(policies, domain, reason)?.name;
+  assert.equal(named('web-1', 'shutdown'), 'daily');
+  assert.equal(named('web-1', 'destroyed'), 'all');
+  assert.equal(named('db', 'shutdown'), 'daily');
+  assert.equal(named('db2', 'shutdown'), 'all');
+  assert.equal(named('.hidden', 'shutdown'), 'all');
+  assert.equal(named('web-1', 'saved'), undefined);
+});
+
+test('no text of a file, and no name of a domain, throws', () => {
+  const glob = fc.string({ minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(fc.string(), glob, fc.string({ unit: 'binary' }), (text, pattern, domain) => {
+      load(text);
+      load(`[[policy]]\n${text}`);
+      const policy = { name: 'p', domains: [pattern], on: ['shutdown'], keepLast: 1 } as const;
+      matchPolicy([policy], domain, 'shutdown');
+    }),
+  );
+});

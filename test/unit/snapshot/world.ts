@@ -1,0 +1,260 @@
+// Ceph, libvirt, catalogue and journal in memory, for the room of snapshots. A life of siphond can be ended at any effect, as
+// kill -9 does: nothing that it would have done after that is done. The world stays for the next life.
+
+import { pino } from 'pino';
+import { parseDomain } from '../../../src/domain/domain.ts';
+import { stripPasswords } from '../../../src/domain/strip-passwords.ts';
+import { createJournal } from '../../../src/sidecar/journal.ts';
+import type { Policy } from '../../../src/snapshot/policy.ts';
+import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
+import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
+import type { SetState } from '../../../src/wire/api.ts';
+import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
+import type { JobRecord } from '../../../src/wire/journal.ts';
+import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
+import type { ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import type { CephMethods, ImageAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
+
+export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
+
+export interface Image {
+  readonly imageId: string;
+  readonly snaps: Map<number, string>;
+  lockOwners: string[];
+  watchers: string[];
+}
+
+export const DAILY: Policy = { name: 'daily', domains: ['*'], on: ['shutdown'], keepLast: 2 };
+
+export class World {
+  readonly images = new Map<string, Image>();
+  readonly omap = new Map<string, SnapshotSet>();
+  readonly catalogue = new Map<string, SnapshotSet & { state: SetState }>();
+  readonly jobs = new Map<string, JobRecord>();
+  policies: readonly Policy[] = [DAILY];
+  /** Of the domain, as libvirt says it; undefined: it does not answer. */
+  isActive: boolean | undefined = false;
+  domainXml = '';
+  nowMs = Date.UTC(2026, 10, 20, 23, 15);
+  /** May throw, or wait, before a call of Ceph takes effect. */
+  beforeCeph: (method: string, params: unknown) => Promise<void> | void = () => undefined;
+  #lastSnapId = 0;
+
+  constructor(images: readonly string[] = ['root']) {
+    for (const [index, name] of images.entries()) {
+      const imageId = `id${index}`;
+      this.images.set(name, { imageId, snaps: new Map(), lockOwners: [], watchers: [] });
+    }
+  }
+
+  nextSnapId(): number {
+    this.#lastSnapId += 1;
+    return this.#lastSnapId;
+  }
+
+  image({ image }: Pick<ImageAt, 'image'>): Image {
+    const found = this.images.get(image);
+    if (found === undefined) throw failure('not-found', `image ${image}`);
+    return found;
+  }
+
+  /** All names of snapshots, of all images. */
+  snapshots(): string[] {
+    return [...this.images.values()].flatMap((image) => [...image.snaps.values()]);
+  }
+
+  openJobs(): JobRecord[] {
+    return [...this.jobs.values()].filter((job) => job.state === 'open');
+  }
+
+  /** The last job that began. */
+  lastJob(): JobRecord | undefined {
+    return [...this.jobs.values()].at(-1);
+  }
+}
+
+export function failure(code: ErrorCode, subject = 'test'): OperatingError {
+  return new OperatingError({ code, op: 'call', subject });
+}
+
+class Dead extends Error {}
+
+/** One life of siphond, which may end at its n-th effect. */
+export class Life {
+  readonly room: Snapshots;
+  readonly defects: unknown[] = [];
+  effects = 0;
+  readonly #world: World;
+  readonly #endsAt: number;
+  readonly #died = Promise.withResolvers<void>();
+
+  constructor(world: World, endsAt = Number.POSITIVE_INFINITY) {
+    this.#world = world;
+    this.#endsAt = endsAt;
+    this.room = createSnapshots(this.#parts());
+  }
+
+  get isDead(): boolean {
+    return this.effects >= this.#endsAt;
+  }
+
+  /** Recovers, as far as this life lasts. */
+  async recover(): Promise<void> {
+    const recovered = this.room.recover().catch((error: unknown) => {
+      if (!(error instanceof Dead)) throw error;
+    });
+    await Promise.race([recovered, this.#died.promise]);
+    await this.settle();
+  }
+
+  /** Until all that was begun has ended, or this life has. */
+  async settle(): Promise<void> {
+    await Promise.race([this.room.idle(), this.#died.promise]);
+    if (!this.isDead) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #effect(): void {
+    if (!this.isDead) this.effects += 1;
+    if (!this.isDead) return;
+    this.#died.resolve();
+    throw new Dead();
+  }
+
+  #parts(): SnapshotParts {
+    const world = this.#world;
+    const log = pino({ level: 'silent' });
+    const rows = {
+      put: (record: JobRecord) => {
+        this.#effect();
+        world.jobs.set(record.id, structuredClone(record));
+      },
+      get: (id: string) => world.jobs.get(id),
+      open: () => world.openJobs(),
+      list: () => [...world.jobs.values()],
+    };
+    const cluster = { name: 'ceph', fsid: async () => FSID, ceph: this.#ceph() } as const;
+    return {
+      journal: createJournal({ rows, log, now: () => world.nowMs }),
+      catalogue: {
+        put: (set, state) => {
+          this.#effect();
+          world.catalogue.set(set.id, { ...structuredClone(set), state });
+        },
+        remove: (id) => {
+          this.#effect();
+          world.catalogue.delete(id);
+        },
+        get: (id) => world.catalogue.get(id),
+        list: (uuid) =>
+          [...world.catalogue.values()].filter(
+            (set) => (uuid ?? set.domainUuid) === set.domainUuid,
+          ),
+      },
+      clusterOf: async () => cluster as unknown as Cluster,
+      byFsid: async () => cluster as unknown as Cluster,
+      libvirt: this.#libvirt(),
+      policies: () => world.policies,
+      limit: (run) => run(),
+      host: 'h1',
+      log: { info: () => undefined, warn: () => undefined },
+      now: () => world.nowMs,
+      wait: async (ms, signal) => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        const timer = setTimeout(resolve, Math.min(ms, 100));
+        signal.addEventListener('abort', () => resolve());
+        await promise;
+        clearTimeout(timer);
+      },
+      onDefect: (error) => {
+        if (!(error instanceof Dead)) this.defects.push(error);
+      },
+    };
+  }
+
+  #libvirt(): LibvirtPort {
+    const answer = async (method: string) => {
+      const { isActive, domainXml } = this.#world;
+      if (isActive === undefined) throw failure('unavailable');
+      if (method === 'domainXml') return domainXml;
+      return { ...parseDomain(domainXml), isActive, isPersistent: true, hasManagedSave: false };
+    };
+    return { call: answer as unknown as LibvirtPort['call'] };
+  }
+
+  /** Each call may be the last before its effect, and after it. */
+  #ceph(): CephPort {
+    const world = this.#world;
+    const methods = cephMethods(world);
+    const answer = async (method: keyof typeof methods, params: never) => {
+      try {
+        this.#effect();
+        await world.beforeCeph(method, params);
+        await new Promise((resolve) => setImmediate(resolve));
+        const result = methods[method](params);
+        this.#effect();
+        return result;
+      } catch (error) {
+        if (error instanceof Dead) return new Promise(() => undefined);
+        throw error;
+      }
+    };
+    return { call: answer as unknown as CephPort['call'] };
+  }
+}
+
+type Asked =
+  | 'imageUse'
+  | 'createSnapshot'
+  | 'removeSnapshot'
+  | 'listMarked'
+  | 'putSet'
+  | 'removeSet'
+  | 'listSets';
+type Fake = { [K in Asked]: (params: CephMethods[K]['params']) => CephMethods[K]['result'] };
+
+function cephMethods(world: World): Fake {
+  const at = (image: Image, snapId: number, snap: string): SnapshotAt => {
+    return { poolId: 3, namespace: '', imageId: image.imageId, snapId, snap };
+  };
+  return {
+    imageUse(params) {
+      const { imageId, lockOwners, watchers } = world.image(params);
+      return {
+        imageId,
+        poolId: 3,
+        sizeBytes: 4096,
+        lockOwners: [...lockOwners],
+        watchers: [...watchers],
+      };
+    },
+    createSnapshot(params) {
+      const image = world.image(params);
+      const snapId = world.nextSnapId();
+      image.snaps.set(snapId, params.snap);
+      return { ...at(image, snapId, params.snap), sizeBytes: 4096 };
+    },
+    removeSnapshot({ imageId, snapId, snap }) {
+      const image = [...world.images.values()].find((each) => each.imageId === imageId);
+      if (image?.snaps.get(snapId) !== snap) return { was: 'absent' };
+      image.snaps.delete(snapId);
+      return { was: 'removed' };
+    },
+    listMarked(params) {
+      const image = world.image(params);
+      return [...image.snaps].map(([snapId, snap]) => at(image, snapId, snap));
+    },
+    putSet(set) {
+      world.omap.set(set.id, structuredClone(set));
+      return null;
+    },
+    removeSet(set) {
+      world.omap.delete(set.id);
+      return null;
+    },
+    listSets: () => [...world.omap.values()],
+  };
+}
+
+export function releaseOf(xml: string, reason: ReleaseReason = 'shutdown', isLate = false) {
+  return { domain: parseDomain(xml), xml: stripPasswords(xml), reason, atMs: 1, isLate };
+}

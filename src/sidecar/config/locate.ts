@@ -1,0 +1,58 @@
+// Where in a TOML text a key stands. The parser keeps no positions of keys, so that this finds them: by tables' headers
+// and the keys at the beginnings of lines. A key of an inline table is found at the line of its table.
+
+const PART = `(?:[A-Za-z0-9_-]+|"(?:[^"\\\\]|\\\\.)*"|'[^']*')`;
+const DOTTED = `${PART}(?:\\s*\\.\\s*${PART})*`;
+const HEADER = new RegExp(`^\\s*\\[{1,2}\\s*(${DOTTED})\\s*\\]{1,2}`);
+const KEY = new RegExp(`^\\s*(${DOTTED})\\s*=(.*)$`);
+
+/** Returns the 1-based line of a key or a table, or of the nearest table around it; undefined where none is written. */
+export function locate(toml: string): (path: readonly PropertyKey[]) => number | undefined {
+  const lines = linesOfKeys(toml);
+  return (path) => {
+    for (let length = path.length; length > 0; length -= 1) {
+      const line = lines.get(pathText(path.slice(0, length).map(String)));
+      if (line !== undefined) return line;
+    }
+    return undefined;
+  };
+}
+
+function linesOfKeys(toml: string): Map<string, number> {
+  const found = new Map<string, number>();
+  let table: string[] = [];
+  let fence: string | undefined; // of a multi-line string that is open
+  for (const [index, line] of toml.split('\n').entries()) {
+    if (fence !== undefined) {
+      if (line.includes(fence)) fence = undefined;
+      continue;
+    }
+    const [, header] = HEADER.exec(line) ?? [];
+    const [, key, value = ''] = KEY.exec(line) ?? [];
+    if (header !== undefined && key === undefined) table = partsOf(header);
+    else if (key === undefined) continue;
+    const path = key === undefined ? table : [...table, ...partsOf(key)];
+    for (let length = path.length; length > 0; length -= 1) {
+      const text = pathText(path.slice(0, length));
+      if (!found.has(text)) found.set(text, index + 1);
+    }
+    fence = openFence(value);
+  }
+  return found;
+}
+
+function openFence(value: string): string | undefined {
+  const [, fence, rest = ''] = /^\s*("""|''')(.*)$/.exec(value) ?? [];
+  return fence !== undefined && !rest.includes(fence) ? fence : undefined;
+}
+
+function partsOf(dotted: string): string[] {
+  return (dotted.match(new RegExp(PART, 'g')) ?? []).map((part) =>
+    part.startsWith('"') || part.startsWith("'") ? part.slice(1, -1) : part,
+  );
+}
+
+/** No key holds a NUL: TOML forbids control characters. */
+function pathText(path: readonly string[]): string {
+  return path.join('\0');
+}

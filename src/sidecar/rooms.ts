@@ -1,0 +1,139 @@
+// What each room is given: the ports bound to workers, the world's facts, the bounds.
+
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import PQueue from 'p-queue';
+import type { Logger } from 'pino';
+import { type Cache, type Catalogue, createCache, type Recovery, worldAt } from '../cache/index.ts';
+import { createHookService, type HookService } from '../hook/service.ts';
+import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
+import { certificateFolder, planVerification } from '../trust/index.ts';
+import type { FillMethods, LibvirtEvent } from '../wire/worker-protocol.ts';
+import { startWorker } from '../worker/supervisor/index.ts';
+import { createBasesPort, type DomainBases } from './bases-port.ts';
+import { type OpenClusters, openClusters } from './clusters.ts';
+import type { Config } from './config/load.ts';
+import { clusterOfDisk } from './disk-cluster.ts';
+import { createInventory, type Inventory } from './domains.ts';
+import type { JobJournal } from './journal.ts';
+import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
+import type { Policies } from './policies.ts';
+import { workerProgram } from './worker-program.ts';
+
+/** What one fill may take: 8 TiB at 200 MiB/s. */
+const FILL_MS_MAX = 12 * 3_600_000;
+/** One answer of a cluster is a few of librados' own calls, each with the configured timeout. */
+const CEPH_CALLS = 2;
+const CEPH_EXTRA_MS = 2000;
+/** Any hook call but `prepare`. */
+const HOOK_ELSEWHERE_MS = 1000;
+const SETS_AT_ONCE = 2;
+
+export interface Stores {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly catalogue: Catalogue;
+  readonly journal: JobJournal;
+}
+
+export interface Workers {
+  readonly clusters: OpenClusters;
+  readonly libvirt: OpenLibvirt;
+  readonly cephDeadlineMs: number;
+}
+
+/** The warm workers: of a cluster with its first use, of libvirt now. */
+export function openWorkers(
+  { config, log }: Stores,
+  life: AsyncDisposableStack,
+  onLibvirt: (event: LibvirtEvent) => void,
+): Workers {
+  const program = workerProgram();
+  const clusters = life.use(openClusters({ clusters: config.clusters, program, log }));
+  const { uri } = config.libvirt;
+  const libvirt = life.use(openLibvirt({ uri, program, log, onEvent: onLibvirt }));
+  const timeoutMs = Math.max(...clusters.all.map((each) => each.settings.timeoutMs));
+  return { clusters, libvirt, cephDeadlineMs: CEPH_CALLS * timeoutMs + CEPH_EXTRA_MS };
+}
+
+/** The cache, with what an earlier life left finished or undone. */
+export async function openCache(
+  stores: Stores,
+  { clusters, cephDeadlineMs }: Workers,
+): Promise<{ cache: Cache; recovery: Recovery }> {
+  const { config, log, catalogue, journal } = stores;
+  const { path, mount: mountPath, ...settings } = config.cache;
+  const findCertificate = certificateFolder(config.trust.folder);
+  const program = workerProgram();
+  const cache = createCache({
+    settings: { ...settings, path, mountPath, cephDeadlineMs, fillDeadlineMs: FILL_MS_MAX },
+    catalogue,
+    journal,
+    clusters,
+    startFillWorker: async () =>
+      startWorker<FillMethods>({ role: 'fill', settings: null, kind: 'one-shot', program, log }),
+    planVerification: (asked) => planVerification({ ...asked, findCertificate, now: Date.now() }),
+    ...worldAt(path),
+  });
+  return { cache, recovery: await cache.recover() };
+}
+
+export function openSnapshots(
+  { journal, catalogue, log }: Stores,
+  { clusters, libvirt }: Workers,
+  policies: Policies,
+  onDefect: (error: unknown) => void,
+): Snapshots {
+  const queue = new PQueue({ concurrency: SETS_AT_ONCE });
+  return createSnapshots({
+    journal,
+    catalogue: catalogue.sets,
+    clusterOf: (source) => clusterOfDisk(clusters.all, source),
+    byFsid: (fsid) => clusters.byFsid(fsid),
+    libvirt,
+    policies: () => policies.current,
+    limit: (run) => queue.add(run),
+    host: hostname(),
+    log,
+    now: Date.now,
+    wait: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined), // early will do
+    onDefect,
+  });
+}
+
+export interface DomainRooms {
+  readonly inventory: Inventory;
+  readonly bases: DomainBases;
+  readonly hook: HookService;
+}
+
+/** What siphond knows of domains: from the hook, and from libvirt. */
+export function openDomains(
+  { config, catalogue, journal, log }: Stores,
+  { libvirt }: Workers,
+  cache: Cache,
+  snapshots: Snapshots,
+): DomainRooms {
+  const inventory = createInventory({
+    libvirt,
+    basesOf: (domain) => cache.basesOf(domain),
+    leases: cache.leases,
+    running: () => {
+      const running = catalogue.leases.all().filter((lease) => lease.kind === 'running');
+      return [...new Set(running.map((lease) => lease.domainUuid))];
+    },
+    log,
+  });
+  const bases = createBasesPort({
+    cache,
+    journal,
+    mountPath: config.cache.mount,
+    nameOf: (id) => catalogue.bases.get(id)?.name,
+    now: Date.now,
+    onHook: (uuid) => inventory.noteHook(uuid),
+  });
+  const { fillWaitMs } = config.hook;
+  const budgets = { fillWaitMs, elsewhereMs: HOOK_ELSEWHERE_MS };
+  const hook = createHookService({ bases, snapshots, config: budgets, log, now: Date.now });
+  return { inventory, bases, hook };
+}

@@ -1,0 +1,54 @@
+// /v1/warm, describe, path, bases, base, pin, unpin, evict, start: the cache.
+
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { z } from 'zod';
+import type { Services } from './services.ts';
+import { answerLong } from './stream.ts';
+
+const Text = z.string().min(1).max(4096);
+const Properties = z.strictObject({
+  disk_format: Text.exactOptional(),
+  checksum: Text.exactOptional(),
+  os_hash_algo: Text.exactOptional(),
+  os_hash_value: Text.exactOptional(),
+  img_signature: Text.exactOptional(),
+  img_signature_hash_method: Text.exactOptional(),
+  img_signature_key_type: Text.exactOptional(),
+  img_signature_certificate_uuid: Text.exactOptional(),
+});
+const Warm = z.strictObject({
+  source: Text,
+  sha256: z.hash('sha256', { error: 'not 64 hex digits' }).toLowerCase().exactOptional(),
+  sha512: z.hash('sha512', { error: 'not 128 hex digits' }).toLowerCase().exactOptional(),
+  properties: Properties.exactOptional(),
+  wait: z.boolean().exactOptional(),
+});
+const Describe = z.strictObject({ source: Text, properties: Properties.nullable() });
+const Pin = z.strictObject({ base: Text });
+const Evict = z.strictObject({
+  dryRun: z.boolean(),
+  bases: z.array(Text).max(10_000).exactOptional(),
+});
+const Start = z.strictObject({ domain: Text });
+
+export function addBaseRoutes(app: FastifyInstance, services: Services): void {
+  app.post('/v1/warm', async (request, reply) => {
+    const asked = Warm.parse(request.body);
+    await answerLong(reply, services.jobs, services.warm(asked), asked.wait);
+  });
+  app.post('/v1/describe', async (request) => {
+    await services.describe(Describe.parse(request.body));
+    return {};
+  });
+  app.get('/v1/path', (request) =>
+    services.path(z.strictObject({ source: Text }).parse(request.query).source),
+  );
+  app.get('/v1/bases', () => services.listBases());
+  app.get('/v1/base', (request) => services.getBase(Pin.parse(request.query).base));
+  app.post('/v1/pin', (request) => services.pin(Pin.parse(request.body).base));
+  app.post('/v1/unpin', (request) => services.unpin(Pin.parse(request.body).base));
+  app.post('/v1/evict', (request) => services.evict(Evict.parse(request.body)));
+  app.post('/v1/start', async (request, reply: FastifyReply) => {
+    await answerLong(reply, services.jobs, services.start(Start.parse(request.body).domain));
+  });
+}

@@ -1,0 +1,38 @@
+// /v1/jobs: the journal.
+
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { JobsAnswer } from '../../wire/api.ts';
+import { OperatingError } from '../../wire/errors.ts';
+import type { JobRecord } from '../../wire/journal.ts';
+import type { Services } from './services.ts';
+import { streamJob } from './stream.ts';
+
+const LIMIT = 100;
+const List = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(LIMIT) });
+const One = z.strictObject({ id: z.string().min(1).max(64) });
+
+type JobAnswer = JobsAnswer['jobs'][number];
+
+export function addJobRoutes(app: FastifyInstance, { jobs }: Pick<Services, 'jobs'>): void {
+  const withProgress = (record: JobRecord): JobAnswer => {
+    const progress = jobs.progressOf(record.id);
+    return progress === undefined ? record : { ...record, progress };
+  };
+  app.get('/v1/jobs', (request): JobsAnswer => {
+    return { jobs: jobs.list(List.parse(request.query).limit).map(withProgress) };
+  });
+  app.get('/v1/jobs/:id', (request): JobAnswer => {
+    const { id } = One.parse(request.params);
+    const record = jobs.get(id);
+    if (record !== undefined) return withProgress(record);
+    throw new OperatingError({ code: 'not-found', op: 'find job', subject: id });
+  });
+  app.get('/v1/jobs/:id/watch', (request, reply) => {
+    streamJob(reply, jobs, One.parse(request.params).id);
+  });
+  app.post(
+    '/v1/jobs/:id/cancel',
+    (request): JobAnswer => jobs.cancel(One.parse(request.params).id),
+  );
+}

@@ -1,0 +1,42 @@
+// What the routes ask of the rest: siphond's parts behind the fewest functions, so that a test can stand in for them.
+
+import type { Verdict } from '../../hook/decide.ts';
+import type { HookRequest } from '../../hook/events.ts';
+import type {
+  BasesAnswer,
+  DescribeRequest,
+  EvictAnswer,
+  EvictRequest,
+  PathAnswer,
+  SnapshotsAnswer,
+  StatusAnswer,
+  WarmRequest,
+} from '../../wire/api.ts';
+import type { Base } from '../../wire/vocabulary.ts';
+import type { JobJournal } from '../journal.ts';
+
+/** What a long request came to: a job that runs, or its result already. */
+export type LongWork =
+  /** `ended`: what the request comes to, where that is more than the job's own end. */
+  | { readonly kind: 'job'; readonly id: string; readonly ended?: Promise<unknown> }
+  | { readonly kind: 'done'; readonly result: unknown };
+
+export interface Services {
+  status(): Promise<StatusAnswer>;
+  warm(request: WarmRequest): Promise<LongWork>;
+  describe(request: DescribeRequest): Promise<void>;
+  path(source: string): Promise<PathAnswer>;
+  listBases(): BasesAnswer;
+  getBase(base: string): Promise<Base>;
+  pin(base: string): Promise<Base>;
+  unpin(base: string): Promise<Base>;
+  evict(request: EvictRequest): Promise<EvictAnswer>;
+  start(domain: string): Promise<LongWork>;
+  takeSnapshot(domain: string): Promise<LongWork>;
+  listSnapshots(domain: string | undefined): Promise<SnapshotsAnswer>;
+  /** Resolves when the set's snapshots and records are gone. */
+  deleteSnapshot(id: string): Promise<void>;
+  readonly jobs: Pick<JobJournal, 'list' | 'get' | 'progressOf' | 'watch' | 'cancel'>;
+  /** Decides within its budget; a rejection is no verdict, and the hook spools its call. The signal is aborted when the hook has left. */
+  readonly hook: (request: HookRequest, signal: AbortSignal) => Promise<Verdict>;
+}

@@ -1,0 +1,83 @@
+// The routes' services, bound to the rooms.
+
+import type { Cache, WarmAsk } from '../cache/index.ts';
+import type { HookService } from '../hook/service.ts';
+import type { Snapshots } from '../snapshot/service.ts';
+import type { DescribeRequest, SnapshotsAnswer, StatusAnswer, WarmRequest } from '../wire/api.ts';
+import type { Clusters, SetCatalogue } from '../wire/ports.ts';
+import { parseSource } from '../wire/source.ts';
+import type { Digests } from '../wire/vocabulary.ts';
+import type { JobJournal } from './journal.ts';
+import type { LongWork, Services } from './server/services.ts';
+import { type StartParts, startDomain } from './start-domain.ts';
+
+export interface ServiceParts {
+  readonly cache: Cache;
+  readonly clusters: Clusters;
+  readonly cephDeadlineMs: number;
+  readonly hook: HookService;
+  readonly journal: JobJournal;
+  readonly sets: SetCatalogue;
+  readonly snapshots: Snapshots;
+  readonly start: StartParts;
+  readonly status: () => Promise<StatusAnswer>;
+}
+
+export function bindServices(parts: ServiceParts): Services {
+  const { cache, snapshots, journal } = parts;
+  return {
+    status: parts.status,
+    warm: (request) => warm(cache, request),
+    describe: (request) => describe(parts, request),
+    path: (source) => cache.path(source),
+    listBases: () => ({ bases: cache.list() }),
+    getBase: (base) => cache.get(base),
+    pin: (base) => cache.pin(base),
+    unpin: (base) => cache.unpin(base),
+    evict: (request) => cache.evict(request),
+    start: (domain) => startDomain(parts.start, domain),
+    async takeSnapshot(domain) {
+      const { jobId, finished } = await snapshots.create(domain);
+      return { kind: 'job', id: jobId, ended: finished };
+    },
+    listSnapshots: async (domain) => listSets(parts.sets, domain),
+    deleteSnapshot: (id) => snapshots.remove(id).finished,
+    jobs: journal,
+    hook: (request, signal) => parts.hook.answer(request, signal),
+  };
+}
+
+async function warm(cache: Cache, request: WarmRequest): Promise<LongWork> {
+  const { source, sha256, sha512, properties } = request;
+  const digests: Digests = {
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(sha512 === undefined ? {} : { sha512 }),
+  };
+  const ask: WarmAsk = {
+    source: parseSource(source),
+    priority: 'operator',
+    ...(Object.keys(digests).length === 0 ? {} : { operatorDigests: digests }),
+    ...(properties === undefined ? {} : { properties }),
+  };
+  const { jobId, done } = await cache.warm(ask);
+  if (jobId === undefined) return { kind: 'done', result: await done };
+  return { kind: 'job', id: jobId, ended: done };
+}
+
+async function describe(
+  { clusters, cephDeadlineMs }: ServiceParts,
+  { source, properties }: DescribeRequest,
+): Promise<void> {
+  const name = parseSource(source);
+  const { ceph } = await clusters.ofSource(name);
+  const options = { deadlineMs: cephDeadlineMs };
+  const { ids } = await ceph.call('resolveSource', name, options);
+  await ceph.call('setProperties', { ids, properties }, options);
+}
+
+/** `domain`: a name or a UUID, of a domain that libvirt may not know any more. */
+function listSets(sets: SetCatalogue, domain: string | undefined): SnapshotsAnswer {
+  const isOf = (set: SnapshotsAnswer['sets'][number]) =>
+    domain === undefined || set.domainName === domain || set.domainUuid === domain.toLowerCase();
+  return { sets: sets.list().filter(isOf) };
+}

@@ -1,0 +1,165 @@
+// siphond, composed: the order in which its parts begin to live. They end in the same order, backwards.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Cache, openCatalogue, type Recovery } from '../cache/index.ts';
+import type { Snapshots } from '../snapshot/service.ts';
+import { OperatingError } from '../wire/errors.ts';
+import type { LibvirtEvent } from '../wire/worker-protocol.ts';
+import { startBackground } from './background.ts';
+import type { Config } from './config/load.ts';
+import { tellHookBound } from './hook-bound.ts';
+import { createJournal, type JobJournal } from './journal.ts';
+import { lockState } from './lock.ts';
+import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
+import { openPolicies } from './policies.ts';
+import {
+  type DomainRooms,
+  openCache,
+  openDomains,
+  openSnapshots,
+  openWorkers,
+  type Stores,
+} from './rooms.ts';
+import { startServers } from './server/servers.ts';
+import { bindServices } from './services.ts';
+import { openSpool, type Spool } from './spool.ts';
+import { readStatus } from './status.ts';
+
+export interface SiphondParts {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Descriptors that systemd gave. */
+  readonly given: ReadonlyMap<string, number>;
+  /** A programmer's error: the process has to end. */
+  readonly onDefect: (error: unknown) => void;
+  /** Both sockets are served. */
+  readonly onReady: () => Promise<void>;
+}
+
+/**
+ * Resolves when siphond is at work; it needs neither Ceph nor libvirt for that. Dispose stops it: what has begun and is
+ * not done goes on at the next start.
+ * @throws OperatingError
+ */
+export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable> {
+  const { config, log, given, onDefect, onReady } = parts;
+  const startedAtMs = Date.now();
+  await using life = new AsyncDisposableStack();
+  life.use(lockState(config.state.path));
+  const catalogue = life.use(openCatalogue(config.state.path));
+  const journal = createJournal({ rows: catalogue.jobs, log });
+  endStarts(journal);
+  const stores: Stores = { config, log, catalogue, journal };
+  const looks: { poke(): void }[] = [];
+  const workers = openWorkers(stores, life, (event) => {
+    if (isChange(event)) for (const look of looks) look.poke();
+  });
+  const { cache, recovery } = await openCache(stores, workers);
+  tellRecovery(recovery, log);
+  const policies = openPolicies(config.snapshot.policies, log);
+  await policies.load();
+  const snapshots = openSnapshots(stores, workers, policies, onDefect);
+  life.defer(() => settle(cache, snapshots, log));
+  const domains = openDomains(stores, workers, cache, snapshots);
+  const look = life.use(startLook(domains, log));
+  looks.push(look);
+  const spool = await openSpool({
+    folder: config.hook.spool,
+    catchUp: (events) => domains.hook.catchUp(events),
+    onDropped: () => look.poke(),
+    log,
+  });
+  // Before a newer call is heard: an old release must not end what a later start leased.
+  await drainAtStart(spool, log);
+  const { clusters, libvirt, cephDeadlineMs } = workers;
+  const services = bindServices({
+    cache,
+    clusters,
+    cephDeadlineMs,
+    hook: domains.hook,
+    journal,
+    sets: catalogue.sets,
+    snapshots,
+    start: { libvirt, journal, onDefect, bases: domains.bases },
+    status: () =>
+      readStatus({
+        config,
+        startedAtMs,
+        clusters: clusters.all,
+        libvirt,
+        cache,
+        journal,
+        spool,
+        policies,
+      }),
+  });
+  life.use(await startServers({ config: config.api, services, log, given, onDefect }));
+  await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);
+  await onReady();
+  await startBackground({ config, log, cache, recovery, snapshots, spool, policies }, life);
+  life.defer(() => journal.stop());
+  return life.move();
+}
+
+/** Nobody waits any more for a start that siphond's end cut off: the operator asks again. */
+function endStarts(journal: JobJournal): void {
+  for (const { id, kind, subject } of journal.open()) {
+    if (kind !== 'start') continue;
+    const why = 'siphond ended in the middle of it';
+    journal
+      .resume(id)
+      .failed({ code: 'cancelled', op: 'start', subject, why, hint: 'Ask for it again.' });
+  }
+}
+
+const CHANGES: ReadonlySet<string> = new Set(['defined', 'undefined', 'started', 'stopped']);
+
+function isChange(event: LibvirtEvent): boolean {
+  return event.what === 'connected' || (event.what === 'lifecycle' && CHANGES.has(event.event));
+}
+
+function tellRecovery({ askAgain, ...found }: Recovery, log: Logger): void {
+  const told = { ...found, askAgain: askAgain.length };
+  const isNothing = Object.values(told).every(
+    (each) => each === 0 || (Array.isArray(each) && each.length === 0),
+  );
+  if (!isNothing)
+    log.warn({ recovered: told }, 'the last life of siphond left work, or the disk changed');
+}
+
+/** How long work that was asked to end may take to do so. */
+const SETTLE_MS_MAX = 4000;
+
+async function settle(cache: Cache, snapshots: Snapshots, log: Logger): Promise<void> {
+  const settled = Promise.all([cache.settled(), snapshots.idle()]).then(() => true);
+  const isSettled = await Promise.race([settled, delay(SETTLE_MS_MAX, false)]);
+  if (!isSettled) log.warn('work did not end in time: it goes on at the next start');
+}
+
+/** Chains change without any event: external snapshots, block commits. */
+const LOOK_EVERY_MS = 10 * 60_000;
+
+function startLook({ inventory }: DomainRooms, log: Logger): Loop {
+  return startLoop({
+    name: 'domains',
+    log,
+    settleMs: SETTLE_EVENTS_MS,
+    retryMs: RETRY_MS,
+    everyMs: LOOK_EVERY_MS,
+    work: (signal) => inventory.look(signal),
+  });
+}
+
+/** Hooks that come meanwhile wait on their socket; after a second they spool. */
+const DRAIN_MS_MAX = 3000;
+
+async function drainAtStart(spool: Spool, log: Logger): Promise<void> {
+  const late = new AbortController();
+  const drained = spool.drain(late.signal).catch((error: unknown) => {
+    if (!(error instanceof OperatingError)) throw error;
+    log.warn({ error: error.toWire() }, 'the spool is not drained: it is tried again');
+  });
+  await Promise.race([drained, delay(DRAIN_MS_MAX)]);
+  late.abort();
+}

@@ -1,0 +1,80 @@
+// GET /v1/status: what siphond knows, and a question to each cluster that no answer holds up for long.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
+import type { PolicyProblem } from '../snapshot/policy.ts';
+import type { StatusAnswer } from '../wire/api.ts';
+import { OperatingError } from '../wire/errors.ts';
+import type { Journal } from '../wire/journal.ts';
+import { VERSION } from '../wire/version.ts';
+import type { OpenCluster } from './clusters.ts';
+import type { Config } from './config/load.ts';
+
+/** A cluster that has not answered by then is told as unavailable; the question goes on, to its own deadline. */
+const CLUSTER_MS_MAX = 2000;
+
+export interface StatusParts {
+  readonly config: Config;
+  readonly startedAtMs: number;
+  readonly clusters: readonly OpenCluster[];
+  readonly libvirt: { readonly standing: StatusAnswer['libvirt'] };
+  readonly cache: Cache;
+  readonly journal: Journal;
+  readonly spool: { count(): Promise<number> };
+  readonly policies: { readonly problems: readonly PolicyProblem[] };
+}
+
+type ClusterStanding = StatusAnswer['clusters'][number];
+type Problem = StatusAnswer['problems'][number];
+
+export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
+  const { config, cache, journal, libvirt } = parts;
+  const [clusters, spooled] = await Promise.all([
+    Promise.all(parts.clusters.map(standingOf)),
+    parts.spool.count(),
+  ]);
+  const isMountedReadOnly = isReadOnlyMount(config.cache.mount);
+  return {
+    version: VERSION,
+    pid: process.pid,
+    startedAtMs: parts.startedAtMs,
+    clusters,
+    libvirt: libvirt.standing,
+    cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
+    jobsOpen: journal.open().length,
+    spooled,
+    problems: [
+      ...(isMountedReadOnly ? [] : [notMounted(config.cache)]),
+      ...cache
+        .list()
+        .filter((base) => base.state === 'suspect')
+        .map(suspect),
+      ...parts.policies.problems,
+    ],
+  };
+}
+
+async function standingOf(cluster: OpenCluster): Promise<ClusterStanding> {
+  const { name, knownFsid } = cluster;
+  const known = knownFsid === undefined ? { name } : { name, fsid: knownFsid };
+  const asked = cluster.ask().then(
+    (fsid): ClusterStanding => ({ name, fsid, state: 'connected' }),
+    (error: unknown): ClusterStanding => {
+      if (!(error instanceof OperatingError)) throw error;
+      return { ...known, state: 'unavailable', why: error.message };
+    },
+  );
+  const silent = { ...known, state: 'unavailable', why: 'it has not answered yet' } as const;
+  return Promise.race([asked, delay(CLUSTER_MS_MAX, silent)]);
+}
+
+function notMounted({ path, mount }: Config['cache']): Problem {
+  return {
+    where: mount,
+    what: `it is no read-only mount of ${path}: guests do not find bases there`,
+  };
+}
+
+function suspect({ path }: BaseView): Problem {
+  return { where: path, what: 'this base is suspect: its bytes are not what they must be' };
+}

@@ -98,6 +98,7 @@ export interface StatusAnswer {
   }[];
   readonly libvirt: { readonly state: 'connected' | 'unavailable'; readonly why?: string };
   readonly cache: {
+    /** Where guests see the bases. */
     readonly path: string;
     readonly bases: number;
     readonly allocatedBytes: number;

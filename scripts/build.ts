@@ -1,0 +1,53 @@
+// npm run build: one bundled file an entry point under dist/, with the two native libraries beside them.
+
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+
+const ROOT = path.join(import.meta.dirname, '..');
+const DIST = path.join(ROOT, 'dist');
+const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
+  version: string;
+};
+
+/** dist name -> source. The threads are started by their file's name, not imported. */
+const ENTRIES = {
+  siphond: 'src/sidecar/main.ts',
+  worker: 'src/worker/main.ts',
+  siphon: 'src/cli/main.ts',
+  'hash-thread': 'src/rbd-export/hash-thread.ts',
+};
+
+/** Native prebuilds stay packages; of each only what this platform loads. */
+const NATIVE = ['koffi', '@koromix/koffi-linux-x64', 'better-sqlite3'];
+const NEEDLESS = /^\/(deps|doc|vendor)(\/|$)|\.[ch]pp$|(darwin|win32|musl|arm64)[^/]*$/;
+
+rmSync(DIST, { recursive: true, force: true });
+await build({
+  absWorkingDir: ROOT,
+  entryPoints: ENTRIES,
+  outdir: DIST,
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node26',
+  external: NATIVE,
+  define: { SIPHON_VERSION: JSON.stringify(version) },
+  // Some bundled packages are CommonJS and call require for built-in modules.
+  banner: {
+    js: "import { createRequire as _cr } from 'node:module'; const require = _cr(import.meta.url);",
+  },
+  legalComments: 'linked',
+  logLevel: 'warning',
+});
+for (const name of NATIVE) {
+  const from = path.join(ROOT, 'node_modules', name);
+  const to = path.join(DIST, 'node_modules', name);
+  mkdirSync(path.dirname(to), { recursive: true });
+  cpSync(from, to, {
+    recursive: true,
+    filter: (source) => !NEEDLESS.test(source.slice(from.length)),
+  });
+}
+writeFileSync(path.join(DIST, 'package.json'), `${JSON.stringify({ type: 'module', version })}\n`);

@@ -1,0 +1,78 @@
+// Commands on this machine and labs of their own, for the scripts that npm runs.
+
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+
+export const ROOT = path.join(import.meta.dirname, '..');
+
+/**
+ * Runs a command with this terminal and the project's own Node first; gives its exit code. After `seconds` it is
+ * killed with all that it started, and the code is 124.
+ */
+export function command(
+  argv: readonly string[],
+  seconds: number,
+  env: NodeJS.ProcessEnv = {},
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const PATH = `${ROOT}/node_modules/.bin:${process.env['PATH']}`;
+    const child = spawn(argv[0] ?? '', argv.slice(1), {
+      cwd: ROOT,
+      env: { ...process.env, PATH, ...env },
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+    });
+    let isLate = false;
+    const end = (signal: NodeJS.Signals) => process.kill(-(child.pid ?? 0), signal);
+    const interrupt = () => end('SIGINT'); // Ctrl-C ends the command; what stands around it still cleans up
+    process.on('SIGINT', interrupt);
+    process.on('SIGTERM', interrupt);
+    const timer = setTimeout(() => {
+      isLate = true;
+      console.error(`over ${seconds} s, ended: ${argv.join(' ').slice(0, 200)}`);
+      end('SIGKILL');
+    }, seconds * 1000);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      process.off('SIGINT', interrupt);
+      process.off('SIGTERM', interrupt);
+      resolve(isLate ? 124 : (code ?? 1));
+    });
+  });
+}
+
+export interface Lab extends AsyncDisposable {
+  /** Runs a command in the lab's first host. */
+  exec(
+    argv: readonly string[],
+    seconds: number,
+    env?: Readonly<Record<string, string>>,
+  ): Promise<number>;
+}
+
+/** A lab of one host for this run, gone when it is disposed of. @throws Error if it does not come up. */
+export async function labFor(purpose: string): Promise<Lab> {
+  const dir = `/run/siphon-lab/${purpose}-${process.pid}`;
+  const lab = (verb: string, ...more: readonly string[]) => [
+    'bash',
+    'scripts/lab.sh',
+    verb,
+    ...more,
+  ];
+  const down = () => command(lab('down', '--dir', dir), 60);
+  if ((await command(lab('up', '--dir', dir), 300)) !== 0) {
+    await down();
+    throw new Error('the lab did not come up');
+  }
+  return {
+    exec: (argv, seconds, env = {}) => {
+      // A host has an environment of its own.
+      const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+      return command(lab('exec', 'h1', '--dir', dir, '--', 'env', ...settings, ...argv), seconds);
+    },
+    [Symbol.asyncDispose]: async () => {
+      if ((await down()) !== 0) process.exitCode = 1;
+    },
+  };
+}

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Makes a lab host one that has siphon: cephx users (of all pools, since each test file makes its own), the installation, a small
+# configuration. Run inside the host, once.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/../../.." && pwd)
+key() { ceph auth get-or-create "client.$1" mon 'allow r' osd "$2" -o "/etc/ceph/ceph.client.$1.keyring"; }
+key siphon-fill 'profile rbd-read-only' &
+key siphon-snapshot 'profile rbd' &
+key siphon-publish 'profile rbd' &
+wait
+mkdir -p /etc/siphon
+cat >/etc/siphon/siphon.toml <<'C'
+[cache]
+limit = "20GiB"
+reserve = "256MiB"
+
+[clusters.ceph]
+conf = "/etc/ceph/ceph.conf"
+default = true
+timeout = "5s"
+
+[clusters.ceph.users]
+fill = "siphon-fill"
+snapshot = "siphon-snapshot"
+publish = "siphon-publish"
+C
+bash "$here/scripts/install.sh"

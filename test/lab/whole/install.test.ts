@@ -1,0 +1,87 @@
+// The installation on a booted host: units, order, sockets, the hook; again and again; and away.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { must, run, sh } from '../support/host.ts';
+import { answering, siphon } from '../support/siphon.ts';
+
+const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
+const hookScript = (verb: string) => run('bash', ['/usr/lib/siphon/install-hook.sh', verb]);
+
+before(() => answering());
+
+test('the units are active, ordered before libvirtd, and verify clean', async () => {
+  for (const unit of [
+    'siphond.service',
+    'siphond.socket',
+    'siphon-hook.socket',
+    'var-lib-siphon-bases.mount',
+    'siphon-evict.timer',
+  ]) {
+    assert.equal((await run('systemctl', ['is-active', unit])).stdout.trim(), 'active', unit);
+    assert.equal((await run('systemctl', ['is-enabled', unit])).stdout.trim(), 'enabled', unit);
+  }
+  assert.match(
+    await must('systemctl', 'show', '-P', 'Before', 'siphond.service'),
+    /libvirtd\.service/,
+  );
+  const verify = await run('systemd-analyze', [
+    'verify',
+    ...(await sh('ls -d /usr/lib/systemd/system/sipho*')).split('\n'),
+  ]);
+  assert.equal(
+    verify.stderr
+      .split('\n')
+      .filter((line) => /siphon/.test(line) && !/man siphon/.test(line))
+      .join('\n'),
+    '',
+  );
+});
+
+test('the sockets are for root, the bases are read-only for guests', async () => {
+  assert.equal(await must('stat', '-c', '%a %U', '/run/siphon/hook.sock'), '600 root');
+  assert.equal(await must('stat', '-c', '%a %U', '/run/siphon/siphon.sock'), '660 root');
+  const denied = await run('runuser', ['-u', 'nobody', '--', 'siphon', 'status']);
+  assert.equal(denied.code, 12, denied.stderr);
+  assert.match(denied.stderr, /root/);
+  assert.equal((await run('touch', ['/var/lib/siphon/bases/x'])).code, 1);
+});
+
+test('the evict timer does its work', async () => {
+  await must('systemctl', 'start', 'siphon-evict.service');
+  assert.equal(await must('systemctl', 'show', '-P', 'Result', 'siphon-evict.service'), 'success');
+});
+
+test('installing again changes nothing and loses nothing', async () => {
+  const project = process.cwd();
+  const before = (await siphon('list', '--json')).stdout;
+  await sh('echo "# mine" >>/etc/siphon/siphon.toml');
+  await must('bash', `${project}/scripts/install.sh`);
+  await answering();
+  assert.match(await must('cat', '/etc/siphon/siphon.toml'), /# mine/);
+  assert.equal((await siphon('list', '--json')).stdout, before);
+  assert.equal((await run('bash', [`${project}/scripts/install.sh`, '--no-such'])).code, 2);
+});
+
+test('the hook: install twice, status, uninstall; other hooks stay, libvirtd is not restarted', async () => {
+  const other = '/etc/libvirt/hooks/qemu.d/10-other';
+  await sh(
+    `mkdir -p $(dirname ${other}); printf '#!/bin/sh\\nexit 0\\n' >${other}; chmod 755 ${other}`,
+  );
+  await must('systemctl', 'start', 'libvirtd');
+  const pid = await must('systemctl', 'show', '-P', 'MainPID', 'libvirtd');
+  await hookScript('uninstall');
+  assert.notEqual((await hookScript('status')).code, 0);
+  for (let round = 0; round < 2; round += 1) {
+    const installed = await hookScript('install');
+    assert.equal(installed.code, 0, installed.stderr);
+    assert.equal((await hookScript('status')).code, 0);
+  }
+  assert.equal(await must('stat', '-c', '%F %a %U', HOOK), 'regular file 755 root');
+  assert.equal((await hookScript('uninstall')).code, 0);
+  assert.equal((await run('test', ['-e', HOOK])).code, 1);
+  await must('test', '-x', other);
+  assert.equal(await must('systemctl', 'show', '-P', 'MainPID', 'libvirtd'), pid);
+  assert.notEqual((await hookScript('no-such-verb')).code, 0);
+  await must('rm', other);
+});

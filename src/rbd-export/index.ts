@@ -24,8 +24,8 @@ type DigestSpec = Pick<FillSpec, 'ceph' | 'ids' | 'plan'>;
 type Accepted = { readonly kind: 'raw' | 'qcow2'; readonly virtualSizeBytes: number };
 
 /**
- * Writes the source to `spec.partialPath`, checked, complete and fsynced; the folder's entry is the caller's to fsync. Nothing is left there
- * when it rejects.
+ * Writes the source to `spec.partialPath`, checked, complete and fsynced; the folder's entry is the caller's to fsync. Nothing
+ * is left there when it rejects.
  * @throws OperatingError `refused` (format), `corrupt` (digest, signature), `not-found` (removed, also meanwhile), `exhausted` (disk full),
  *   `cancelled`, `unavailable`, `denied`, `mismatch`.
  */

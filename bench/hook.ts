@@ -1,0 +1,121 @@
+// What the hook costs: a domain's start with it against without it, and its answer when all bases are here.
+
+import { spawn } from 'node:child_process';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { guestXml } from '../test/lab/support/guest.ts';
+import { must, run, sh, timed } from '../test/lab/support/host.ts';
+import { importSource, rawFile } from '../test/lab/support/images.ts';
+import { type BenchRow, median, quantile, shuffled } from './row.ts';
+
+const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
+const ASIDE = '/etc/libvirt/hooks/50-siphon.aside';
+const WORK = '/var/lib/siphon/bench-hook';
+const START_TARGET = 1.1;
+
+export async function benchHook(options: { readonly rounds: number }): Promise<BenchRow[]> {
+  await sh(`mkdir -p ${WORK}; bash /usr/lib/siphon/install-hook.sh install`);
+  // libvirt looks for hooks at its start: with a second one, ours can come and go without a reload.
+  await writeFile('/etc/libvirt/hooks/qemu.d/90-none', '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+  await must('systemctl', 'reload-or-restart', 'libvirtd');
+  const xml = await defineHit();
+  return [await benchStart(options.rounds), await benchAnswer(xml, options.rounds * 10)];
+}
+
+/** A domain whose overlay's base is in the cache. */
+async function defineHit(): Promise<string> {
+  const source = await importSource(
+    await rawFile(`${WORK}/base.raw`, 64, [0, 9]),
+    'images/bench-hook',
+  );
+  await must('siphon', 'warm', source);
+  const base = await must('siphon', 'path', source);
+  await must(
+    'qemu-img',
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    '-F',
+    'qcow2',
+    '-b',
+    base,
+    `${WORK}/vm.qcow2`,
+  );
+  const xml = guestXml({ name: 'bench-hook', disks: [{ kind: 'file', path: `${WORK}/vm.qcow2` }] });
+  await writeFile(`${WORK}/vm.xml`, xml);
+  await must('virsh', '-q', 'define', `${WORK}/vm.xml`);
+  return xml;
+}
+
+async function benchStart(rounds: number): Promise<BenchRow> {
+  const times = { with: [] as number[], without: [] as number[] };
+  for (let round = 0; round < rounds + 1; round += 1) {
+    for (const way of shuffled(['with', 'without'] as const)) {
+      if (way === 'without') await rename(HOOK, ASIDE);
+      try {
+        const { ms } = await timed(() => must('virsh', '-q', 'start', 'bench-hook'));
+        if (round > 0) times[way].push(ms);
+        await must('virsh', '-q', 'destroy', 'bench-hook');
+      } finally {
+        if (way === 'without') await rename(ASIDE, HOOK);
+      }
+    }
+  }
+  const ratio = median(times.with) / median(times.without);
+  return {
+    case: 'domain start, all bases in the cache',
+    against: 'no siphon hook',
+    ratio,
+    target: START_TARGET,
+    met: ratio <= START_TARGET,
+    n: rounds,
+    note: `with ${describe(times.with)}, without ${describe(times.without)}; virsh start of a TCG domain; another no-op hook stands in both`,
+  };
+}
+
+async function benchAnswer(xml: string, rounds: number): Promise<BenchRow> {
+  const times = { answered: [] as number[], bypassed: [] as number[] };
+  for (let round = 0; round < rounds + 1; round += 1) {
+    for (const way of shuffled(['answered', 'bypassed'] as const)) {
+      if (way === 'bypassed') await writeFile('/run/siphon/bypass', '');
+      const { ms } = await timed(() => callHook(xml));
+      if (round > 0) times[way].push(ms);
+      if (way === 'bypassed') await must('rm', '/run/siphon/bypass');
+    }
+  }
+  return {
+    case: "the hook's answer on a hit",
+    against: 'the same call bypassed (the cost of starting sh)',
+    ratio: median(times.bypassed) / median(times.answered),
+    target: null,
+    met: null,
+    n: rounds,
+    note: `answered ${describe(times.answered)}, bypassed ${describe(times.bypassed)}; process start included`,
+  };
+}
+
+const describe = (times: readonly number[]) =>
+  `p50 ${median(times).toFixed(1)} ms, p99 ${quantile(times, 0.99).toFixed(1)} ms`;
+
+/** Calls the installed hook as libvirtd does; it must allow. */
+function callHook(xml: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(HOOK, ['bench-hook', 'prepare', 'begin', '-'], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+      timeout: 20_000,
+    });
+    child.on('error', reject);
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`the hook said ${code}`)),
+    );
+    child.stdin.on('error', () => {}); // a bypassed hook does not read
+    child.stdin.end(xml);
+  });
+}
+
+/** Removes what the benchmark made. */
+export async function cleanUpHook(): Promise<void> {
+  await run('virsh', ['-q', 'undefine', 'bench-hook']);
+  await run('rm', ['-rf', WORK, '/etc/libvirt/hooks/qemu.d/90-none']);
+  await readFile(HOOK).catch(() => rename(ASIDE, HOOK));
+}

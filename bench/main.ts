@@ -1,0 +1,23 @@
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook ROUNDS JSON-FILE.
+
+import { writeFile } from 'node:fs/promises';
+import { benchFill } from './fill.ts';
+import { benchHook, cleanUpHook } from './hook.ts';
+import { type BenchRow, formatRows } from './row.ts';
+
+const [which, rounds = '0', file = ''] = process.argv.slice(2);
+
+async function rowsOf(): Promise<readonly BenchRow[]> {
+  if (which === 'fill') {
+    return benchFill({ rounds: Number(rounds), scratchDir: '/var/lib/siphon', log: console.log });
+  }
+  try {
+    return await benchHook({ rounds: Number(rounds) });
+  } finally {
+    await cleanUpHook();
+  }
+}
+
+const rows = await rowsOf();
+console.log(formatRows(rows));
+await writeFile(file, `${JSON.stringify(rows, null, 2)}\n`);

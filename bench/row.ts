@@ -1,0 +1,42 @@
+// What a benchmark says: one row a comparison, both sides measured in the same run, in pairs.
+
+export interface BenchRow {
+  readonly case: string;
+  readonly against: string;
+  /** The other's median time through ours (a domain's start: with the hook through without it). */
+  readonly ratio: number;
+  /** null: told for information. */
+  readonly target: number | null;
+  readonly met: boolean | null;
+  readonly n: number;
+  readonly note: string;
+}
+
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = q * (sorted.length - 1);
+  const low = sorted[Math.floor(at)] ?? Number.NaN;
+  const high = sorted[Math.ceil(at)] ?? Number.NaN;
+  return low + (high - low) * (at - Math.floor(at));
+}
+
+export const median = (values: readonly number[]): number => quantile(values, 0.5);
+
+/** The contenders of one round in a random order, so that none always runs on what another left behind. */
+export function shuffled<T>(values: readonly T[]): T[] {
+  return values
+    .map((value) => ({ value, at: Math.random() }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ value }) => value);
+}
+
+/** Rows as a table for people. */
+export function formatRows(rows: readonly BenchRow[]): string {
+  return rows
+    .map((row) => {
+      const target =
+        row.target === null ? '' : ` (target ${row.target}: ${row.met ? 'met' : 'MISSED'})`;
+      return `${row.case} against ${row.against}: ${row.ratio.toFixed(2)} x${target}, n=${row.n}\n    ${row.note}`;
+    })
+    .join('\n');
+}

@@ -2,14 +2,16 @@
 // interrupted, so every connection has them.
 import assert from 'node:assert/strict';
 import { check } from './errors.ts';
+import { freeBuffer } from './free.ts';
 import { Handle } from './handle.ts';
-import { librados } from './library.ts';
+import { type CFunction, librados } from './library.ts';
 import {
   assertSize,
   bytes,
   bytesAt,
   pointersTo,
   safeInteger,
+  textAt,
   textOf,
   textsOf,
   withRoom,
@@ -34,7 +36,11 @@ const poolReverseLookup = librados(
 const poolList = librados('int rados_pool_list(rados_t cluster, char *buf, size_t len)');
 const monCommand = librados(`int rados_mon_command(rados_t cluster, const char **cmd, size_t cmdlen,
   const char *inbuf, size_t inbuflen, char **outbuf, size_t *outbuflen, char **outs, size_t *outslen)`);
-const bufferFree = librados('void rados_buffer_free(char *buf)');
+const mgrCommand = librados(`int rados_mgr_command(rados_t cluster, const char **cmd, size_t cmdlen,
+  const char *inbuf, size_t inbuflen, char **outbuf, size_t *outbuflen, char **outs, size_t *outslen)`);
+const getAddresses = librados('int rados_getaddrs(rados_t cluster, char** addrs)');
+const instanceId = librados('uint64_t rados_get_instance_id(rados_t cluster)');
+const waitForMap = librados('int rados_wait_for_latest_osdmap(rados_t cluster)');
 
 export interface ClusterOptions {
   /** The configuration file; null for none. Default: /etc/ceph/ceph.conf. */
@@ -53,7 +59,10 @@ export interface ClusterOptions {
   readonly osdTimeoutMs?: number;
 }
 
-export interface MonAnswer {
+/** A command as `ceph` sends it: `{prefix: 'osd pool ls', format: 'json'}`. */
+export type ClusterCommand = Readonly<Record<string, unknown>>;
+
+export interface CommandAnswer {
   readonly output: Buffer;
   readonly status: string;
 }
@@ -122,39 +131,57 @@ export class Cluster extends Handle {
     return Pool.open(this, pool, namespace);
   }
 
+  /** The number in `client.4123`, by which locks and watchers name this connection. Implements: rados_get_instance_id */
+  instanceId(): number {
+    return safeInteger(instanceId.call(this.pointer), 'instance id');
+  }
+
+  /** This connection's address as a blocklist takes it: `10.0.0.1:0/123456`. Implements: rados_getaddrs */
+  async address(): Promise<string> {
+    const out = words();
+    await this.call(getAddresses, out);
+    try {
+      return textAt(word(out));
+    } finally {
+      freeBuffer(word(out));
+    }
+  }
+
+  /** Waits until this connection has seen the newest map of the OSDs: what it holds of blocklists and pools. Implements: rados_wait_for_latest_osdmap */
+  async waitForLatestOsdMap(): Promise<void> {
+    await this.call(waitForMap);
+  }
+
+  /** Asks the monitors. Throws CephError with their errno and words. Implements: rados_mon_command */
+  monCommand(command: ClusterCommand, input?: Uint8Array): Promise<CommandAnswer> {
+    return this.#ask(monCommand, command, input);
+  }
+
   /**
-   * Asks the monitors, as `ceph` does: `{prefix: 'osd pool ls', format: 'json'}`. Throws CephError with their errno.
-   * Implements: rados_mon_command, rados_buffer_free
+   * Asks the active manager: `pg dump`, `rbd task add flatten`. Needs mgr caps. Waits for a manager where there is none, until
+   * `monTimeoutMs`. Throws CephError with its errno and words.
+   * Implements: rados_mgr_command
    */
-  async monCommand(
-    command: Readonly<Record<string, unknown>>,
+  mgrCommand(command: ClusterCommand, input?: Uint8Array): Promise<CommandAnswer> {
+    return this.#ask(mgrCommand, command, input);
+  }
+
+  async #ask(
+    f: CFunction,
+    command: ClusterCommand,
     input: Uint8Array = Buffer.alloc(0),
-  ): Promise<MonAnswer> {
+  ): Promise<CommandAnswer> {
     const text = pointersTo([Buffer.from(JSON.stringify(command))]);
-    const [body, out, outSize, status, statusSize] = [
-      Buffer.from(input),
-      words(),
-      words(),
-      words(),
-      words(),
-    ];
-    const result = await this.try(
-      monCommand,
-      text,
-      1,
-      body,
-      body.length,
-      out,
-      outSize,
-      status,
-      statusSize,
-    );
+    const body = Buffer.from(input);
+    const [out, outSize, status, statusSize] = [words(), words(), words(), words()];
+    const answers = [out, outSize, status, statusSize];
+    const result = await this.try(f, text, 1, body, body.length, ...answers);
     try {
       const message = bytesAt(word(status), Number(word(statusSize))).toString();
-      check(result, monCommand.symbol, message);
+      check(result, f.symbol, message);
       return { output: bytesAt(word(out), Number(word(outSize))), status: message };
     } finally {
-      for (const each of [out, status]) if (word(each) !== 0n) bufferFree.call(word(each));
+      for (const each of [out, status]) freeBuffer(word(each));
     }
   }
 

@@ -20,6 +20,7 @@ export const errno = {
   ENOSYS: 38,
   ENOTEMPTY: 39,
   EOPNOTSUPP: 95,
+  ENOTCONN: 107,
   /** This client is blocklisted (librados: -EBLOCKLISTED). */
   ESHUTDOWN: 108,
   ETIMEDOUT: 110,

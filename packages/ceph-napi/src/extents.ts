@@ -1,6 +1,6 @@
 // Where an image has data: what a copy must read, and what it may skip.
 import koffi from 'koffi';
-import { check, errno } from './errors.ts';
+import { errno } from './errors.ts';
 import type { Image } from './image.ts';
 import { librbd } from './library.ts';
 import { assertSize } from './memory.ts';
@@ -8,7 +8,12 @@ import { assertSize } from './memory.ts';
 const diffIterate = librbd(`int rbd_diff_iterate2(rbd_image_t image, const char *fromsnapname,
   uint64_t ofs, uint64_t len, uint8_t include_parent, uint8_t whole_object,
   int (*cb)(uint64_t, size_t, int, void *), void *arg)`);
+const diffIterate3 = librbd(`int rbd_diff_iterate3(rbd_image_t image, uint64_t from_snap_id,
+  uint64_t ofs, uint64_t len, uint32_t flags, int (*cb)(uint64_t, size_t, int, void *), void *arg)`);
 const callback = koffi.proto('int (uint64_t offset, size_t length, int exists, void *arg)');
+
+const includeParentFlag = 1; // RBD_DIFF_ITERATE_FLAG_INCLUDE_PARENT
+const wholeObjectFlag = 2; // RBD_DIFF_ITERATE_FLAG_WHOLE_OBJECT
 
 /** `[offset, length]` in bytes. */
 export type Extent = readonly [offset: number, length: number];
@@ -18,8 +23,8 @@ export interface ExtentOptions {
   readonly includeParent?: boolean;
   /** In whole objects (default): from the object map alone where the image has fast-diff, hence far quicker; rounded up to objects. */
   readonly wholeObject?: boolean;
-  /** Only what changed since this snapshot. */
-  readonly fromSnapshot?: string;
+  /** Only what changed since this snapshot: by name a `user` one; by id one of any type, where the library can (else ENOSYS). */
+  readonly fromSnapshot?: string | number;
   /** Bytes to look at; default: all that the handle shows. */
   readonly offset?: number;
   readonly length?: number;
@@ -30,7 +35,7 @@ export interface ExtentOptions {
  * What may hold data, sorted, merged where it touches. librbd tells each extent from a thread of its own and waits for the event
  * loop to take it: a blocked loop delays it, and one that waits for it in turn would never wake. Takes memory by the number of extents,
  * at most one for each object if `wholeObject`. Throws CephError: ENOENT (no such `fromSnapshot`), ECANCELED after `signal`.
- * Implements: rbd_diff_iterate2
+ * Implements: rbd_diff_iterate2, rbd_diff_iterate3
  */
 export async function allocatedExtents(
   image: Image,
@@ -48,17 +53,14 @@ export async function allocatedExtents(
     return 0;
   }, koffi.pointer(callback));
   try {
-    const flags = [includeParent ? 1 : 0, wholeObject ? 1 : 0];
-    const result = await image.try(
-      diffIterate,
-      fromSnapshot,
-      offset,
-      length,
-      ...flags,
-      pointer,
-      null,
-    );
-    check(result, diffIterate.symbol);
+    if (typeof fromSnapshot === 'number') {
+      assertSize(fromSnapshot, 'snapshot id');
+      const mask = (includeParent ? includeParentFlag : 0) | (wholeObject ? wholeObjectFlag : 0);
+      await image.call(diffIterate3, fromSnapshot, offset, length, mask, pointer, null);
+    } else {
+      const flags = [includeParent ? 1 : 0, wholeObject ? 1 : 0];
+      await image.call(diffIterate, fromSnapshot, offset, length, ...flags, pointer, null);
+    }
   } finally {
     koffi.unregister(pointer);
   }

@@ -1,6 +1,6 @@
 // Images (rbd_image_t): open, describe, list, create, write, remove, and their metadata.
 import assert from 'node:assert/strict';
-import { check, errno } from './errors.ts';
+import { check } from './errors.ts';
 import { Handle } from './handle.ts';
 import { librbd } from './library.ts';
 import {
@@ -9,12 +9,12 @@ import {
   type Sized,
   safeInteger,
   textOf,
-  textsOf,
   withRoom,
   word,
   words,
 } from './memory.ts';
 import type { Pool } from './pool.ts';
+import { getText, listTexts } from './text-table.ts';
 
 const open = librbd(`int rbd_open(rados_ioctx_t io, const char *name, rbd_image_t *image,
   const char *snap_name)`);
@@ -37,6 +37,8 @@ const writeBytes = librbd(
   'ssize_t rbd_write(rbd_image_t image, uint64_t ofs, size_t len, const char *buf)',
 );
 const discardBytes = librbd('int rbd_discard(rbd_image_t image, uint64_t ofs, uint64_t len)');
+const writeZeroes = librbd(`ssize_t rbd_write_zeroes(rbd_image_t image, uint64_t ofs, size_t len,
+  int zero_flags, int op_flags)`);
 const flushImage = librbd('int rbd_flush(rbd_image_t image)');
 const metadataGet = librbd(`int rbd_metadata_get(rbd_image_t image, const char *key, char *value,
   size_t *val_len)`);
@@ -183,17 +185,16 @@ export class Image extends Handle {
     await this.call(flushImage);
   }
 
+  /** Makes `length` bytes zeros: holes where whole objects allow it. Implements: rbd_write_zeroes */
+  async writeZeroes(offset: number, length: number): Promise<void> {
+    assertSize(offset, 'offset');
+    assertSize(length, 'length');
+    await this.call(writeZeroes, offset, length, 0, 0);
+  }
+
   /** One metadata value, or null where the key is not set. Implements: rbd_metadata_get */
-  async metadata(key: string): Promise<string | null> {
-    const answer = await withRoom(metadataGet.symbol, 4096, async (room) => {
-      const [value, length] = [bytes(room), words()];
-      length[0] = BigInt(room);
-      const result = await this.try(metadataGet, key, value, length);
-      return { result, wanted: Number(word(length)), value };
-    });
-    if (answer.result === -errno.ENOENT) return null;
-    check(answer.result, metadataGet.symbol, key);
-    return textOf(answer.value);
+  metadata(key: string): Promise<string | null> {
+    return getText(this, metadataGet, key);
   }
 
   /** librbd copies an image's metadata into its clones. Implements: rbd_metadata_set */
@@ -207,34 +208,8 @@ export class Image extends Handle {
   }
 
   /** All metadata, by key. Implements: rbd_metadata_list */
-  async listMetadata(): Promise<Map<string, string>> {
-    const all = new Map<string, string>();
-    const pageLength = 64;
-    for (let start = ''; ; ) {
-      const page = await this.#metadataPage(start, pageLength);
-      for (const [key, value] of page) all.set(key, value);
-      if (page.length < pageLength) return all;
-      start = page.at(-1)?.[0] ?? '';
-    }
-  }
-
-  async #metadataPage(start: string, max: number): Promise<[string, string][]> {
-    const answer = await withRoom(metadataList.symbol, 16_384, async (room) => {
-      const [keys, values, keysSize, valuesSize] = [bytes(room), bytes(room), words(), words()];
-      keysSize[0] = valuesSize[0] = BigInt(room);
-      const result = await this.try(metadataList, start, max, keys, keysSize, values, valuesSize);
-      const [keysWanted, valuesWanted] = [Number(word(keysSize)), Number(word(valuesSize))];
-      const wanted = Math.max(keysWanted, valuesWanted);
-      return {
-        result,
-        wanted,
-        keys: keys.subarray(0, keysWanted),
-        values: values.subarray(0, valuesWanted),
-      };
-    });
-    check(answer.result, metadataList.symbol);
-    const values = textsOf(answer.values);
-    return textsOf(answer.keys).map((key, index) => [key, values[index] ?? '']);
+  listMetadata(): Promise<Map<string, string>> {
+    return listTexts(this, metadataList);
   }
 
   async #text(f: typeof getId): Promise<string> {

@@ -1,6 +1,7 @@
-// The images of a pool: list, create, remove.
+// The images of a pool: list, create, rename, remove.
 import { check } from './errors.ts';
 import { feature, Image } from './image.ts';
+import { withImageOptions } from './image-options.ts';
 import { librbd } from './library.ts';
 import { assertSize, textAt, withRoom, word, words } from './memory.ts';
 import type { Pool } from './pool.ts';
@@ -11,15 +12,11 @@ const list = librbd(
 const listCleanup = librbd(
   'void rbd_image_spec_list_cleanup(rbd_image_spec_t *images, size_t num_images)',
 );
-const optionsCreate = librbd('void rbd_image_options_create(rbd_image_options_t *opts)');
-const optionsDestroy = librbd('void rbd_image_options_destroy(rbd_image_options_t opts)');
-const optionsSet = librbd(`int rbd_image_options_set_uint64(rbd_image_options_t opts, int optname,
-  uint64_t optval)`);
 const create = librbd(`int rbd_create4(rados_ioctx_t io, const char *name, uint64_t size,
   rbd_image_options_t opts)`);
 const remove = librbd('int rbd_remove(rados_ioctx_t io, const char *name)');
-
-const option = { format: 0, features: 1, order: 2 } as const; // RBD_IMAGE_OPTION_*
+const rename = librbd(`int rbd_rename(rados_ioctx_t src_io_ctx, const char *srcname,
+  const char *destname)`);
 
 /** The set that the `rbd` command gives to an image (RBD_FEATURES_DEFAULT). */
 export const defaultFeatures =
@@ -66,10 +63,7 @@ export async function imageId(pool: Pool, name: string): Promise<string> {
   return await image.id();
 }
 
-/**
- * Creates an image of format 2. Throws EEXIST, EINVAL.
- * Implements: rbd_create4, rbd_image_options_create, rbd_image_options_set_uint64, rbd_image_options_destroy
- */
+/** Creates an image of format 2. Throws EEXIST, EINVAL. Implements: rbd_create4 */
 export async function createImage(
   pool: Pool,
   name: string,
@@ -78,18 +72,9 @@ export async function createImage(
 ): Promise<void> {
   assertSize(sizeBytes, 'size');
   const { features = defaultFeatures, order = 22 } = options;
-  const out = words();
-  optionsCreate.call(out);
-  const chosen = word(out);
-  try {
-    for (const [name, value] of Object.entries({ format: 2, features, order })) {
-      const result = optionsSet.call(chosen, option[name as keyof typeof option], value);
-      check(result, optionsSet.symbol, name);
-    }
-    await pool.call(create, name, sizeBytes, chosen);
-  } finally {
-    optionsDestroy.call(chosen);
-  }
+  await withImageOptions({ format: 2, features, order }, (chosen) =>
+    pool.call(create, name, sizeBytes, chosen),
+  );
 }
 
 /**
@@ -98,4 +83,9 @@ export async function createImage(
  */
 export async function removeImage(pool: Pool, name: string): Promise<void> {
   await pool.call(remove, name);
+}
+
+/** Gives an image another name; its id and who has it open stay. Throws ENOENT, EEXIST. Implements: rbd_rename */
+export async function renameImage(pool: Pool, name: string, newName: string): Promise<void> {
+  await pool.call(rename, name, newName);
 }

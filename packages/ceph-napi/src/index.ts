@@ -1,7 +1,23 @@
 // ceph-napi: librados and librbd, typed, on promises.
-export { Cluster, type ClusterOptions, type MonAnswer } from './cluster.ts';
+export { type Ability, abilities, type OptionalSymbol } from './abilities.ts';
+export {
+  type BlocklistEntry,
+  blocklistClient,
+  listBlocklist,
+  unblocklistClient,
+} from './blocklist.ts';
+export { type CloneOptions, type CloneSource, type CloneTarget, cloneImage } from './clone.ts';
+export {
+  Cluster,
+  type ClusterCommand,
+  type ClusterOptions,
+  type CommandAnswer,
+} from './cluster.ts';
+export { type CopyOptions, copyImage, deepCopyImage, type SparseCopyOptions } from './copy.ts';
 export { CephError, check, errno, errnoName, isErrno, LibraryError } from './errors.ts';
 export { allocatedExtents, type Extent, type ExtentOptions } from './extents.ts';
+export { flattenImage } from './flatten.ts';
+export { type GroupSnapshot, type GroupSnapshotMember, groupSnapshot } from './group-snapshots.ts';
 export {
   feature,
   Image,
@@ -18,9 +34,12 @@ export {
   imageId,
   listImages,
   removeImage,
+  renameImage,
 } from './images.ts';
 export { bindings, type CFunction, type LibraryName } from './library.ts';
+export { type LinkedImage, listChildren, type ParentImage, parentOf } from './lineage.ts';
 export {
+  breakLock,
   type Locker,
   type Lockers,
   type LockOwners,
@@ -29,6 +48,22 @@ export {
   lockOwners,
   type Watcher,
 } from './locks.ts';
+export { alignedShared } from './memory.ts';
+export {
+  createNamespace,
+  listNamespaces,
+  namespaceExists,
+  removeNamespace,
+} from './namespaces.ts';
+export { type NotifyAnswer, type NotifyResult, notifyWatchers, type WatcherId } from './notify.ts';
+export {
+  breakObjectLock,
+  listObjectLockers,
+  lockObject,
+  type ObjectLock,
+  type ObjectLockOptions,
+  unlockObject,
+} from './object-locks.ts';
 export {
   createObject,
   type ObjectStat,
@@ -45,16 +80,47 @@ export {
   statObject,
 } from './omap.ts';
 export { Pool } from './pool.ts';
+export {
+  listPoolMetadata,
+  poolMetadata,
+  removePoolMetadata,
+  setPoolMetadata,
+} from './pool-metadata.ts';
+export type { OnProgress, ProgressOptions } from './progress.ts';
 export { ImageReader, maxReadsInFlight } from './read.ts';
+export { type ResizeOptions, resizeImage, sparsifyImage } from './resize.ts';
+export { aioCreateSnapId, aioRemoveSnapId, createSnapId, removeSnapId } from './snap-ids.ts';
 export {
   createSnapshot,
   listSnapshots,
   protectSnapshot,
   removeSnapshot,
+  renameSnapshot,
+  rollbackToSnapshot,
   type Snapshot,
   type SnapshotOptions,
   type SnapshotType,
   snapshotExists,
   snapshotId,
+  snapshotName,
+  trashedSnapshotName,
   unprotectSnapshot,
 } from './snapshots.ts';
+export {
+  listTrash,
+  moveToTrash,
+  purgeTrash,
+  removeFromTrash,
+  restoreFromTrash,
+  type TrashedImage,
+  type TrashRemoveOptions,
+  type TrashSource,
+} from './trash.ts';
+export {
+  type Answer,
+  type Notification,
+  ObjectWatch,
+  type OnNotify,
+  type WatchOptions,
+} from './watch.ts';
+export { ImageWriter } from './write.ts';

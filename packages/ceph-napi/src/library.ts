@@ -137,6 +137,10 @@ const scalars: Readonly<Record<string, string>> = {
   uint64_t: 'uint64_t',
   uint32_t: 'uint32_t',
   uint8_t: 'uint8_t',
+  float: 'float',
+  time_t: 'int64_t',
+  rados_snap_t: 'uint64_t',
+  rbd_lock_mode_t: 'int',
 };
 /** Pointers by another name. */
 const pointers = new Set([
@@ -145,6 +149,10 @@ const pointers = new Set([
   'rados_write_op_t',
   'rados_read_op_t',
   'rados_omap_iter_t',
+  'rados_completion_t',
+  'rados_callback_t',
+  'rados_watchcb2_t',
+  'rados_watcherrcb_t',
   'rbd_image_t',
   'rbd_image_options_t',
   'rbd_completion_t',

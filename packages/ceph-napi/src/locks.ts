@@ -2,7 +2,7 @@
 // writing).
 import { check, errno } from './errors.ts';
 import type { Image } from './image.ts';
-import { librbd } from './library.ts';
+import { type CValue, librbd } from './library.ts';
 import {
   bytes,
   ints,
@@ -28,6 +28,11 @@ const watchersList = librbd(`int rbd_watchers_list(rbd_image_t image, rbd_image_
 const watchersCleanup = librbd(
   'void rbd_watchers_list_cleanup(rbd_image_watcher_t *watchers, size_t num_watchers)',
 );
+
+const lockBreak = librbd(`int rbd_lock_break(rbd_image_t image, rbd_lock_mode_t lock_mode,
+  const char *lock_owner)`);
+
+const exclusiveMode = 0; // RBD_LOCK_MODE_EXCLUSIVE
 
 export interface LockOwners {
   readonly mode: 'exclusive' | 'shared';
@@ -84,27 +89,18 @@ export async function lockOwners(image: Image): Promise<LockOwners | null> {
  * there is none.
  * Implements: rbd_list_lockers
  */
-export async function listLockers(image: Image): Promise<Lockers | null> {
-  const answer = await withRoom(listLockersC.symbol, 1024, async (room) => {
-    const exclusive = ints();
-    const texts = Array.from({ length: 4 }, () => bytes(room));
-    const sizes = texts.map(() => words().fill(BigInt(room)));
-    const pairs = texts.flatMap((text, index) => [text, sizes[index] ?? null]);
-    const result = await image.try(listLockersC, exclusive, ...pairs);
-    const used = sizes.map((size) => Number(word(size)));
-    return { result, wanted: Math.max(...used), exclusive, texts, used };
-  });
-  if (check(answer.result, listLockersC.symbol) === 0) return null;
-  const [tag = '', clients = [], cookies = [], addresses = []] = lockerTexts(
-    answer.texts,
-    answer.used,
-  );
-  const lockers = clients.map((client, index) => ({
-    client,
-    cookie: cookies[index] ?? '',
-    address: addresses[index] ?? '',
-  }));
-  return { exclusive: answer.exclusive[0] !== 0, tag, lockers };
+export function listLockers(image: Image): Promise<Lockers | null> {
+  return readLockers(listLockersC.symbol, (...room) => image.try(listLockersC, ...room));
+}
+
+/**
+ * Takes the exclusive lock from `owner`, an address of {@link lockOwners}, and blocklists that client, unless `rbd_blocklist_on_break_lock`
+ * is off. A running guest loses its disk: see first that the owner is among no watchers. Needs a writable handle, and the caps to blocklist
+ * (mon 'profile rbd'). Throws CephError: EBUSY (somebody else owns it), ENOENT (nobody does), EACCES or EPERM (the caps).
+ * Implements: rbd_lock_break
+ */
+export async function breakLock(image: Image, owner: string): Promise<void> {
+  await image.call(lockBreak, exclusiveMode, owner);
 }
 
 /**
@@ -130,11 +126,28 @@ export async function listWatchers(image: Image): Promise<Watcher[]> {
   }
 }
 
-function lockerTexts(
-  texts: readonly Buffer[],
-  used: readonly number[],
-): [string?, string[]?, string[]?, string[]?] {
+/** What rbd_list_lockers and rados_list_lockers answer: `list` is called with room for it. */
+export async function readLockers(
+  symbol: string,
+  list: (...room: CValue[]) => Promise<number>,
+): Promise<Lockers | null> {
+  const answer = await withRoom(symbol, 1024, async (room) => {
+    const exclusive = ints();
+    const texts = Array.from({ length: 4 }, () => bytes(room));
+    const sizes = texts.map(() => words().fill(BigInt(room)));
+    const pairs = texts.flatMap((text, index) => [text, sizes[index] ?? null]);
+    const result = await list(exclusive, ...pairs);
+    const used = sizes.map((size) => Number(word(size)));
+    return { result, wanted: Math.max(...used), exclusive, texts, used };
+  });
+  if (check(answer.result, symbol) === 0) return null;
+  const { exclusive, texts, used } = answer;
   const [tag = bytes(0), ...lists] = texts.map((text, index) => text.subarray(0, used[index]));
-  const [clients, cookies, addresses] = lists.map(textsOf);
-  return [textOf(tag), clients ?? [], cookies ?? [], addresses ?? []];
+  const [clients = [], cookies = [], addresses = []] = lists.map(textsOf);
+  const lockers = clients.map((client, index) => ({
+    client,
+    cookie: cookies[index] ?? '',
+    address: addresses[index] ?? '',
+  }));
+  return { exclusive: exclusive[0] !== 0, tag: textOf(tag), lockers };
 }

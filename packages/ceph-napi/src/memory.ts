@@ -19,6 +19,16 @@ export function bytes(size: number): Buffer {
   return Buffer.from(new ArrayBuffer(size));
 }
 
+/**
+ * `size` bytes that threads can share, zeroed, beginning at a multiple of `alignment` (a power of two): what O_DIRECT asks of a buffer that is
+ * read into from the cluster and then written to a disk.
+ */
+export function alignedShared(size: number, alignment = 4096): Buffer<SharedArrayBuffer> {
+  const memory = new SharedArrayBuffer(size + alignment);
+  const start = Number(-koffi.address(Buffer.from(memory)) & BigInt(alignment - 1));
+  return Buffer.from(memory, start, size);
+}
+
 /** Reads word `index`: a size, an id or a pointer's value. */
 export function word(from: BigUint64Array, index = 0): bigint {
   const value = from[index];
@@ -71,6 +81,14 @@ export function bytesAt(pointer: bigint, length: number): Buffer {
   return length === 0
     ? Buffer.alloc(0)
     : Buffer.from(koffi.decode(pointer, 'uint8_t', length) as Uint8Array);
+}
+
+/** A copy of `count` 64-bit values at `pointer`, which may be null when there are none. */
+export function wordsAt(pointer: bigint, count: number): BigUint64Array {
+  const copy = bytesAt(pointer, count * 8);
+  const values = words(count);
+  for (let index = 0; index < count; index += 1) values[index] = copy.readBigUInt64LE(index * 8);
+  return values;
 }
 
 const owners = new WeakMap<BigUint64Array, readonly Uint8Array[]>();

@@ -29,8 +29,9 @@ const pollLength = 64;
 /** Reads that one reader takes at a time: far above what helps, so more is a bug of the caller's. */
 export const maxReadsInFlight = 1024;
 
-interface Read {
-  readonly buffer: Uint8Array; // held here for as long as librbd may write into it
+interface Request {
+  readonly symbol: string;
+  readonly memory: Uint8Array | null; // held here for as long as librbd may use it
   readonly resolve: (length: number) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -44,75 +45,79 @@ export class ImageReader {
   readonly #image: Image;
   readonly #pointer: bigint;
   readonly #socket: net.Socket;
-  readonly #reads = new Map<bigint, Read>();
+  readonly #requests = new Map<bigint, Request>();
   readonly #done = words(pollLength);
 
-  private constructor(image: Image, socket: net.Socket) {
-    this.#image = image;
-    this.#pointer = image.pointer;
-    this.#socket = socket.on('data', () => this.#drain()).unref();
-  }
-
-  /** Throws CephError: EINVAL (the image has a reader), EMFILE. Implements: rbd_set_image_notification */
-  static attach(image: Image): ImageReader {
-    const ends = ints(2);
-    const made = pipe2.call(ends, fs.constants.O_NONBLOCK | closeOnExec);
-    if (made < 0) throw new CephError(koffi.errno(), pipe2.symbol);
-    const [readEnd = -1, writeEnd = -1] = ends;
-    try {
-      check(setNotification.call(image.pointer, writeEnd, eventTypePipe), setNotification.symbol);
-    } catch (error) {
-      for (const fd of [readEnd, writeEnd]) fs.closeSync(fd);
-      throw error;
-    }
+  protected constructor(image: Image) {
+    const { readEnd, writeEnd } = notificationPipe(image);
     const socket = new net.Socket({ fd: readEnd, readable: true, writable: false });
     // A completion can be seen before librbd has written its byte: so the pipe stays until librbd has let go of the image.
     image.defer(() => {
       socket.destroy();
       fs.closeSync(writeEnd);
     });
-    return new ImageReader(image, socket);
+    this.#image = image;
+    this.#pointer = image.pointer;
+    this.#socket = socket.on('data', () => this.#drain()).unref();
+  }
+
+  /** Throws CephError: EINVAL (the image has a reader), EMFILE. */
+  static attach(image: Image): ImageReader {
+    return new ImageReader(image);
   }
 
   get inFlight(): number {
-    return this.#reads.size;
+    return this.#requests.size;
   }
 
   /**
    * Reads into all of `buffer` from `offset` bytes; holes are zeros. Gives the bytes read, fewer only at the image's end. The buffer may be
    * shared; until the promise settles it must be neither transferred nor resized, and its bytes mean nothing.
    * Throws CephError: EINVAL (`offset` beyond the end), ETIMEDOUT, ESHUTDOWN (this client is blocklisted).
-   * Implements: rbd_aio_create_completion, rbd_aio_read2, rbd_poll_io_events, rbd_aio_get_return_value, rbd_aio_release
+   * Implements: rbd_aio_read2
    */
   async read(buffer: Uint8Array, offset: number): Promise<number> {
     assertSize(offset, 'offset');
     assert(buffer.length > 0, 'nothing to read into');
-    assertSteady(buffer);
-    assert(this.#reads.size < maxReadsInFlight, 'too many reads in flight');
+    return await this.submit(aioRead.symbol, buffer, (image, completion) =>
+      aioRead.call(image, offset, buffer.length, buffer, completion, 0),
+    );
+  }
+
+  /**
+   * Starts a request of librbd's and gives what it answered. `memory` is what C uses until then.
+   * Implements: rbd_aio_create_completion, rbd_poll_io_events, rbd_aio_get_return_value, rbd_aio_release
+   */
+  protected async submit(
+    symbol: string,
+    memory: Uint8Array | null,
+    start: (image: bigint, completion: bigint) => number,
+  ): Promise<number> {
+    if (memory) assertSteady(memory);
+    assert(this.#requests.size < maxReadsInFlight, 'too many reads in flight');
     return await this.#image.during(
       () =>
         new Promise((resolve, reject) => {
-          this.#submit(offset, { buffer, resolve, reject });
+          this.#start({ symbol, memory, resolve, reject }, start);
         }),
     );
   }
 
-  #submit(offset: number, read: Read): void {
+  #start(request: Request, start: (image: bigint, completion: bigint) => number): void {
     const out = words();
     check(createCompletion.call(null, null, out), createCompletion.symbol);
     const completion = word(out);
-    const { buffer } = read;
-    const result = aioRead.call(this.#pointer, offset, buffer.length, buffer, completion, 0);
+    const result = start(this.#pointer, completion);
     if (result < 0) {
       releaseCompletion.call(completion);
-      throw new CephError(-result, aioRead.symbol);
+      throw new CephError(-result, request.symbol);
     }
-    this.#reads.set(completion, read);
-    this.#socket.ref(); // a process with a read in flight does not end
+    this.#requests.set(completion, request);
+    this.#socket.ref(); // a process with a request in flight does not end
   }
 
   #drain(): void {
-    while (this.#reads.size > 0) {
+    while (this.#requests.size > 0) {
       const count = check(
         pollEvents.call(this.#pointer, this.#done, pollLength),
         pollEvents.symbol,
@@ -120,16 +125,31 @@ export class ImageReader {
       for (const completion of this.#done.subarray(0, count)) this.#finish(completion);
       if (count < pollLength) break;
     }
-    if (this.#reads.size === 0) this.#socket.unref();
+    if (this.#requests.size === 0) this.#socket.unref();
   }
 
   #finish(completion: bigint): void {
-    const read = this.#reads.get(completion);
-    assert(read, 'librbd answered a read that was not asked');
-    this.#reads.delete(completion);
+    const request = this.#requests.get(completion);
+    assert(request, 'librbd answered what was not asked');
+    this.#requests.delete(completion);
     const result = returnValue.call(completion);
     releaseCompletion.call(completion);
-    if (result < 0) read.reject(new CephError(-result, aioRead.symbol));
-    else read.resolve(result);
+    if (result < 0) request.reject(new CephError(-result, request.symbol));
+    else request.resolve(result);
+  }
+}
+
+/** Implements: rbd_set_image_notification */
+function notificationPipe(image: Image): { readEnd: number; writeEnd: number } {
+  const ends = ints(2);
+  const made = pipe2.call(ends, fs.constants.O_NONBLOCK | closeOnExec);
+  if (made < 0) throw new CephError(koffi.errno(), pipe2.symbol);
+  const [readEnd = -1, writeEnd = -1] = ends;
+  try {
+    check(setNotification.call(image.pointer, writeEnd, eventTypePipe), setNotification.symbol);
+    return { readEnd, writeEnd };
+  } catch (error) {
+    for (const fd of [readEnd, writeEnd]) fs.closeSync(fd);
+    throw error;
   }
 }

@@ -1,8 +1,19 @@
-// An image's snapshots: list, find, create, remove, protect.
+// An image's snapshots: list, find, create, rename, remove, protect, roll back.
 import { check, errno, isErrno } from './errors.ts';
 import type { Image } from './image.ts';
-import { addressOf, librbd } from './library.ts';
-import { assertSize, ints, safeInteger, textAt, withRoom, word, words } from './memory.ts';
+import { librbd } from './library.ts';
+import {
+  assertSize,
+  bytes,
+  ints,
+  safeInteger,
+  textAt,
+  textOf,
+  withRoom,
+  word,
+  words,
+} from './memory.ts';
+import { noProgress, type OnProgress, withProgress } from './progress.ts';
 
 const list = librbd('int rbd_snap_list(rbd_image_t image, rbd_snap_info_t *snaps, int *max_snaps)');
 const listEnd = librbd('void rbd_snap_list_end(rbd_snap_info_t *snaps)');
@@ -24,9 +35,24 @@ const removeById = librbd('int rbd_snap_remove_by_id(rbd_image_t image, uint64_t
 const protect = librbd('int rbd_snap_protect(rbd_image_t image, const char *snap_name)');
 const unprotect = librbd('int rbd_snap_unprotect(rbd_image_t image, const char *snap_name)');
 
+const rename = librbd(
+  'int rbd_snap_rename(rbd_image_t image, const char *snapname, const char* dstsnapsname)',
+);
+const rollback = librbd(`int rbd_snap_rollback_with_progress(rbd_image_t image,
+  const char *snapname, librbd_progress_fn_t cb, void *cbdata)`);
+const getName = librbd(`int rbd_snap_get_name(rbd_image_t image, uint64_t snap_id, char *snapname,
+  size_t *name_len)`);
+const getTrashName = librbd(`int rbd_snap_get_trash_namespace(rbd_image_t image, uint64_t snap_id,
+  char* original_name, size_t max_length)`);
+
 /** rbd_snap_namespace_type_t, in its order: who made the snapshot. */
 const types = ['user', 'group', 'trash', 'mirror'] as const;
 export type SnapshotType = (typeof types)[number] | 'unknown';
+
+/** The type of an rbd_snap_namespace_type_t. */
+export function snapshotType(value: number): SnapshotType {
+  return types[value] ?? 'unknown';
+}
 
 const skipQuiesce = 1; // RBD_SNAP_CREATE_SKIP_QUIESCE
 
@@ -113,6 +139,52 @@ export async function unprotectSnapshot(image: Image, name: string): Promise<voi
   await image.call(unprotect, name);
 }
 
+/** Gives a `user` snapshot another name; its id stays. Throws ENOENT, EEXIST, EROFS. Implements: rbd_snap_rename */
+export async function renameSnapshot(image: Image, name: string, newName: string): Promise<void> {
+  await image.call(rename, name, newName);
+}
+
+/**
+ * Makes the image's bytes and size those of the snapshot, object by object: while it runs, and after a failure, the image is neither. Throws
+ * CephError: ENOENT, EROFS (a read-only handle; or another client owns the exclusive lock: a live guest's disk).
+ * Implements: rbd_snap_rollback_with_progress
+ */
+export async function rollbackToSnapshot(
+  image: Image,
+  name: string,
+  onProgress?: OnProgress,
+): Promise<void> {
+  await withProgress({ onProgress }, (progress) => image.call(rollback, name, progress, null));
+}
+
+/** The present name of the snapshot of this id, of any type; null where there is none. Implements: rbd_snap_get_name */
+export async function snapshotName(image: Image, id: number): Promise<string | null> {
+  assertSize(id, 'snapshot id');
+  const { result, name } = await withRoom(getName.symbol, 256, async (room) => {
+    const [name, length] = [bytes(room), words()];
+    length[0] = BigInt(room);
+    const result = await image.try(getName, id, name, length);
+    return { result, wanted: Number(word(length)), name };
+  });
+  if (result === -errno.ENOENT) return null;
+  check(result, getName.symbol, String(id));
+  return textOf(name);
+}
+
+/**
+ * The name that a snapshot of type `trash` had before it was removed. Throws ENOENT, EINVAL (it is of another type).
+ * Implements: rbd_snap_get_trash_namespace
+ */
+export async function trashedSnapshotName(image: Image, id: number): Promise<string> {
+  assertSize(id, 'snapshot id');
+  const { result, name } = await withRoom(getTrashName.symbol, 256, async (room) => {
+    const name = bytes(room);
+    return { result: await image.try(getTrashName, id, name, room), wanted: room, name };
+  });
+  check(result, getTrashName.symbol, String(id));
+  return textOf(name);
+}
+
 type Bare = Pick<Snapshot, 'id' | 'name' | 'sizeBytes'>;
 
 /** rbd_snap_list wants room for one entry more, its end mark, and answers how many there are. */
@@ -142,16 +214,8 @@ async function details(
   const [kind, time, held] = [ints(), words(2), ints()];
   await image.call(namespaceType, id, kind);
   await image.call(timestamp, id, time);
-  const type = types[kind[0] ?? -1] ?? 'unknown';
+  const type = snapshotType(kind[0] ?? -1);
   if (type === 'user') await image.call(getProtected, name, held);
   const createdAt = new Date(Number(word(time)) * 1000 + Number(word(time, 1)) / 1e6);
   return { type, protected: held[0] !== 0, createdAt };
-}
-
-/**
- * librbd calls its progress callback without asking whether there is one, from threads of its own. sched_yield takes nothing, answers 0 and
- * costs no trip through the event loop.
- */
-function noProgress(): bigint {
-  return addressOf('libc', 'sched_yield');
 }

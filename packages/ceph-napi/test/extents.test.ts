@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
+  abilities,
   allocatedExtents,
   createImage,
   createSnapshot,
@@ -8,6 +9,7 @@ import {
   errno,
   Image,
   removeSnapshot,
+  snapshotId,
 } from '../src/index.ts';
 import { command, failed, json, makePool, type TestPool } from './support.ts';
 
@@ -62,6 +64,26 @@ test('at a snapshot, and since one', async () => {
   assert.deepEqual(since, await rbdDiff('parent@base', '--from-snap', 'half'));
   const absent = allocatedExtents(base, { fromSnapshot: 'absent' });
   await assert.rejects(absent, failed('rbd_diff_iterate2', errno.ENOENT));
+});
+
+test('since a snapshot by its id, where the library can', async () => {
+  await using base = await Image.open(at.pool, { name: 'parent' }, { snapshot: 'base' });
+  const id = (await snapshotId(base, 'half')) ?? 0;
+  const options = { fromSnapshot: id, wholeObject: false };
+  if (abilities().find((one) => one.symbol === 'rbd_diff_iterate3')?.present) {
+    const byName = await allocatedExtents(base, { ...options, fromSnapshot: 'half' });
+    assert.deepEqual(await allocatedExtents(base, options), byName);
+    const whole = { fromSnapshot: 'half', wholeObject: true };
+    assert.deepEqual(
+      await allocatedExtents(base, { ...whole, fromSnapshot: id }),
+      await allocatedExtents(base, whole),
+    );
+    const absent = allocatedExtents(base, { fromSnapshot: 999 });
+    await assert.rejects(absent, failed('rbd_diff_iterate3', errno.ENOENT));
+  } else {
+    const refused = allocatedExtents(base, options);
+    await assert.rejects(refused, failed('rbd_diff_iterate3', errno.ENOSYS));
+  }
 });
 
 test('a clone has what its parent has, unless the parent is left out', async () => {

@@ -1,15 +1,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bindings, CephError, errno, errnoName, isErrno } from '../src/index.ts';
+import { abilities, bindings, CephError, errno, errnoName, isErrno } from '../src/index.ts';
 import { librbd } from '../src/library.ts';
 import { safeInteger, textsOf, withRoom } from '../src/memory.ts';
+import { release } from './support.ts';
 
-test('every binding is in the installed library', () => {
+test('every binding is in the installed library, but for the abilities of a newer one', () => {
   const absent = [...bindings().values()].filter((each) => !each.available);
+  const missing = abilities().filter((ability) => !ability.present);
   assert.deepEqual(
-    absent.map((each) => each.symbol),
-    [],
+    absent.map((each) => each.symbol).filter((symbol) => !symbol.endsWith('_cleanup')),
+    missing.map((ability) => ability.symbol).toSorted(),
   );
+});
+
+test('abilities are those of the release', async () => {
+  const major = await release();
+  assert(major >= 16);
+  for (const { symbol, present, since, gives, without } of abilities()) {
+    assert.equal(present, major >= since, symbol);
+    assert(gives.length > 10 && without.length > 10);
+  }
 });
 
 test('a symbol that the library lacks is known to be absent, and calling it is ENOSYS', async () => {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import {
@@ -164,19 +163,6 @@ test('a read that the cluster does not answer ends in ETIMEDOUT, and the reader 
   );
 });
 
-test('a thousand rounds of open, read, close leave no descriptor behind', async () => {
-  const buffer = Buffer.alloc(4096);
-  const round = async () => {
-    await using image = await Image.open(at.pool, { name: 'disk' });
-    assert.equal(await ImageReader.attach(image).read(buffer, 1_000_001), 4096);
-  };
-  for (let index = 0; index < 20; index += 1) await round();
-  const [descriptors, memory] = [await openDescriptors(), process.memoryUsage.rss()];
-  for (let index = 0; index < 1000; index += 1) await round();
-  assert((await openDescriptors()) <= descriptors + 2);
-  assert(process.memoryUsage.rss() - memory < 100 * mebibyte);
-});
-
 test('a process ends by itself when nothing is in flight, and not before its read is done', async () => {
   const source = `
     const { Cluster, Image, ImageReader } = await import(${JSON.stringify(new URL('../src/index.ts', import.meta.url))});
@@ -199,7 +185,3 @@ test('a copy by extents is the image', async () => {
   );
   assert((await command('rbd', 'export', `${at.name}/disk@base`, '-')).equals(copy));
 });
-
-async function openDescriptors(): Promise<number> {
-  return (await readdir('/proc/self/fd')).length;
-}

@@ -8,11 +8,16 @@ import {
   listSnapshots,
   protectSnapshot,
   removeSnapshot,
+  renameSnapshot,
+  resizeImage,
+  rollbackToSnapshot,
   snapshotExists,
   snapshotId,
+  snapshotName,
+  trashedSnapshotName,
   unprotectSnapshot,
 } from '../src/index.ts';
-import { command, failed, json, makePool, type TestPool } from './support.ts';
+import { command, failed, json, makeImage, makePool, type TestPool } from './support.ts';
 
 let at: TestPool;
 before(async () => {
@@ -104,6 +109,10 @@ test('one that has clones of format 2 goes to the trash when removed', async () 
   const [left, ...more] = await listSnapshots(image);
   assert.deepEqual([left?.type, left?.protected, more], ['trash', false, []]);
   assert.equal(await snapshotExists(image, 'base'), false);
+  assert.equal(await trashedSnapshotName(image, left?.id ?? 0), 'base');
+  await createSnapshot(image, 'kept');
+  const kept = trashedSnapshotName(image, (await snapshotId(image, 'kept')) ?? 0);
+  await assert.rejects(kept, failed('rbd_snap_get_trash_namespace', errno.EINVAL));
 });
 
 test('a read-only handle shows the snapshots of when it was opened', async () => {
@@ -114,4 +123,36 @@ test('a read-only handle shows the snapshots of when it was opened', async () =>
   assert.deepEqual(await listSnapshots(reader), []);
   await using fresh = await Image.open(at.pool, { name: 'stale' });
   assert.equal((await listSnapshots(fresh)).length, 1);
+});
+
+test('a snapshot is renamed, and named by its id', async () => {
+  await using image = await makeImage(at.pool, 'renamed', 1 << 20);
+  await createSnapshot(image, 'old');
+  const id = (await snapshotId(image, 'old')) ?? 0;
+  await renameSnapshot(image, 'old', 'neu-ü');
+  assert.equal(await snapshotName(image, id), 'neu-ü');
+  assert.equal(await snapshotId(image, 'neu-ü'), id);
+  assert.equal(await snapshotName(image, 999), null);
+  await assert.rejects(renameSnapshot(image, 'old', 'x'), failed('rbd_snap_rename', errno.ENOENT));
+  await createSnapshot(image, 'other');
+  const taken = renameSnapshot(image, 'other', 'neu-ü');
+  await assert.rejects(taken, failed('rbd_snap_rename', errno.EEXIST));
+});
+
+test('rolling back gives the bytes and the size of the snapshot, and tells how far it is', async () => {
+  await using image = await makeImage(at.pool, 'rolled', 8 << 20, { order: 20 });
+  await image.write(Buffer.alloc(5 << 20, 'a'), 0);
+  await createSnapshot(image, 'then');
+  const before = await command('rbd', 'export', `${at.name}/rolled@then`, '-');
+  await image.write(Buffer.alloc(5 << 20, 'b'), 1 << 20);
+  await resizeImage(image, 12 << 20);
+  const told: [number, number][] = [];
+  await rollbackToSnapshot(image, 'then', (done, total) => told.push([done, total]));
+  assert((await command('rbd', 'export', `${at.name}/rolled`, '-')).equals(before));
+  assert(told.length > 1 && told.every(([done, total]) => done <= total));
+  const absent = rollbackToSnapshot(image, 'never');
+  await assert.rejects(absent, failed('rbd_snap_rollback_with_progress', errno.ENOENT));
+  await using reader = await Image.open(at.pool, { name: 'rolled' });
+  const refused = rollbackToSnapshot(reader, 'then');
+  await assert.rejects(refused, failed('rbd_snap_rollback_with_progress', errno.EROFS));
 });

@@ -4,7 +4,15 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CephError, Cluster, type ClusterOptions, type Pool } from '../src/index.ts';
+import {
+  CephError,
+  Cluster,
+  type ClusterOptions,
+  type CreateOptions,
+  createImage,
+  Image,
+  type Pool,
+} from '../src/index.ts';
 
 const run = promisify(execFile);
 export const conf = process.env['CEPH_CONF'] ?? '/etc/ceph/ceph.conf';
@@ -30,16 +38,41 @@ export interface TestPool extends AsyncDisposable {
   readonly name: string;
 }
 
+/** What librbd writes into a pool once it has tried to overwrite there: with it, the first image costs no such try. */
+async function writeInfo(pool: string): Promise<void> {
+  const put = run('rados', ['-c', conf, '-p', pool, 'put', 'rbd_info', '-'], limits);
+  put.child.stdin?.end('overwrite validated');
+  await put;
+}
+
+/** Ceph's release: 16, 18, 20. */
+export async function release(): Promise<number> {
+  return Number(/ceph version (\d+)/.exec((await command('ceph', '--version')).toString())?.[1]);
+}
+
+/** A new image of the pool, open for writing. */
+export async function makeImage(
+  pool: Pool,
+  name: string,
+  sizeBytes: number,
+  options: CreateOptions = {},
+): Promise<Image> {
+  await createImage(pool, name, sizeBytes, options);
+  return await Image.open(pool, { name }, { writable: true });
+}
+
 /** A new pool, removed with all that is in it when disposed. */
 export async function makePool(): Promise<TestPool> {
   const name = `napi-${randomUUID()}`;
   await using undo = new AsyncDisposableStack();
-  undo.defer(async () => {
-    await command('ceph', 'osd', 'pool', 'rm', name, name, '--yes-i-really-really-mean-it');
-  });
-  await command('ceph', 'osd', 'pool', 'create', name, '8');
-  await command('rbd', 'pool', 'init', name);
   const cluster = undo.use(await connect());
+  undo.defer(async () => {
+    const sure = { pool2: name, yes_i_really_really_mean_it: true };
+    await cluster.monCommand({ prefix: 'osd pool rm', pool: name, ...sure });
+  });
+  await cluster.monCommand({ prefix: 'osd pool create', pool: name, pg_num: 8 });
+  await cluster.monCommand({ prefix: 'osd pool application enable', pool: name, app: 'rbd' });
+  await writeInfo(name);
   const pool = undo.use(await cluster.openPool(name));
   const kept = undo.move();
   return { cluster, pool, name, [Symbol.asyncDispose]: () => kept.disposeAsync() };

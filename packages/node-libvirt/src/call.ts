@@ -12,61 +12,57 @@
 // UV_THREADPOOL_SIZE must be above the calls that a process may hold (the event loop holds one). And process.exit() joins the
 // pool, so a process with a hung call ends by a signal only: who needs deadlines runs this binding in a child it can kill.
 
-import * as koffi from 'koffi';
-import { LibvirtError, readError, VIR_ERROR_BYTES } from './errors.ts';
+import { LibvirtError } from './errors.ts';
 import {
+  type Argument,
   addressOf,
   cString,
+  declare,
   free,
-  libgobject,
-  libvirt,
+  type LibraryName,
+  local,
+  nativeFunction,
   type Pointer,
-  symbol,
   textAt,
 } from './library.ts';
+import { type Kind, kindOf, type Prototype, parsePrototype, type ResultOf } from './prototype.ts';
 
-export type Argument = number | string | Uint8Array | Pointer | null;
-
-/** What a binding of that C prototype resolves to: a number, a text (freed where libvirt handed it over), or a handle. */
-export type ResultOf<Prototype extends string> =
-  Prototype extends `${'int' | 'unsigned int'} ${string}`
-    ? number
-    : Prototype extends `${'char' | 'const char'} *${string}`
-      ? string
-      : Pointer;
-
-/** Kind of a C type: its GType (gtype.h: G_TYPE_MAKE_FUNDAMENTAL) and its place in a GValue. */
-const KINDS = { int: 6n << 2n, uint: 7n << 2n, pointer: 17n << 2n } as const;
-type Kind = keyof typeof KINDS;
+/** A kind's GType (gtype.h: G_TYPE_MAKE_FUNDAMENTAL); no type is no result. */
+const GTYPES: Readonly<Record<Kind, bigint>> = {
+  void: 0n,
+  int: 6n << 2n,
+  uint: 7n << 2n,
+  ulong: 9n << 2n,
+  uint64: 11n << 2n,
+  pointer: 17n << 2n,
+};
 
 /** Calls beyond this wait here: each that koffi holds costs 256 KiB, and it refuses more than 256 (its max_async_calls). */
 const CALLS_MAX = 64;
 let calls = 0;
 const waiting: (() => void)[] = [];
 
+/** sizeof(virError) on the 64-bit ABIs: int code, int domain, char *message at 8, …; all zero is "no error". */
+export const VIR_ERROR_BYTES = 80;
 /** sizeof(GValue): GType g_type; union { … } data[2]. */
 const VALUE_BYTES = 24;
 
-export interface Prototype {
-  readonly name: string;
-  readonly returns: string;
-  readonly parameters: readonly string[];
-}
-
 /**
- * Binds a function of libvirt.so.0 by its C prototype, word for word as in the header (a test compares them). It is looked up
- * at its first call. Rejects with LibvirtError where the call returns -1 or NULL.
+ * Binds a function by its C prototype, word for word as in the header (a test compares them). It is looked up at its first call.
+ * Rejects with LibvirtError where the call returns -1 or NULL, with AbsentFunctionError where this libvirt has no such function.
  */
 export function bind<const Text extends string>(
   text: Text,
+  library: LibraryName = 'libvirt',
 ): (...args: Argument[]) => Promise<ResultOf<Text>> {
+  const fn = declare(text, library);
   const prototype = parsePrototype(text);
   const kinds = prototype.parameters.map(kindOf);
   let target: Pointer | undefined;
   return async (...args) => {
     if (args.length !== kinds.length)
       throw new TypeError(`${prototype.name} takes ${kinds.length} arguments`);
-    target ??= requireSymbol(prototype.name);
+    target ??= fn.address();
     const frame = makeFrame(kindOf(prototype.returns), kinds, args);
     await takeTurn();
     try {
@@ -74,7 +70,7 @@ export function bind<const Text extends string>(
       return resultOf(prototype, frame) as ResultOf<Text>;
     } finally {
       passTurn();
-      api().virResetError(frame.error);
+      virResetError(frame.error);
     }
   };
 }
@@ -90,24 +86,6 @@ function passTurn(): void {
   else next();
 }
 
-/** `int f(T a, U *b)` -> its parts. */
-export function parsePrototype(text: string): Prototype {
-  const [, returns, name, inside] = /^(.*?[\s*])(\w+)\s*\((.*)\)$/s.exec(text) ?? [];
-  if (returns === undefined || name === undefined || inside === undefined)
-    throw new TypeError(`not a prototype: ${text}`);
-  const parameters = inside
-    .split(',')
-    .map((parameter) => parameter.trim().replace(/\w+$/, '').trim());
-  return { name, returns: returns.trim(), parameters };
-}
-
-function kindOf(type: string): Kind {
-  if (type === 'int') return 'int';
-  if (type === 'unsigned int') return 'uint';
-  if (/\*$|(Ptr|Callback|Func)$/.test(type)) return 'pointer';
-  throw new TypeError(`no binding for the C type ${type}`);
-}
-
 /** One call's memory: libvirt's error, the GValue of the result, those of the arguments; and what the arguments point to. */
 interface Frame {
   readonly bytes: Buffer;
@@ -121,7 +99,7 @@ function makeFrame(returns: Kind, kinds: readonly Kind[], args: readonly Argumen
   const bytes = Buffer.alloc(VIR_ERROR_BYTES + VALUE_BYTES * (1 + kinds.length));
   const error = addressOf(bytes);
   const result = error + BigInt(VIR_ERROR_BYTES);
-  bytes.writeBigUInt64LE(KINDS[returns], VIR_ERROR_BYTES);
+  bytes.writeBigUInt64LE(GTYPES[returns], VIR_ERROR_BYTES);
   const kept = kinds.map((kind, i) => {
     const argument = args[i] ?? null;
     const value = typeof argument === 'string' ? cString(argument) : argument;
@@ -132,43 +110,45 @@ function makeFrame(returns: Kind, kinds: readonly Kind[], args: readonly Argumen
 }
 
 function writeValue(bytes: Buffer, at: number, kind: Kind, value: Exclude<Argument, string>): void {
-  bytes.writeBigUInt64LE(KINDS[kind], at);
+  bytes.writeBigUInt64LE(GTYPES[kind], at);
   if (kind === 'int') bytes.writeInt32LE(Number(value), at + 8);
   else if (kind === 'uint') bytes.writeUInt32LE(Number(value), at + 8);
+  else if (typeof value === 'number' && kind !== 'pointer')
+    bytes.writeBigUInt64LE(BigInt(value), at + 8);
   else if (typeof value === 'number') throw new TypeError('a number is no pointer');
   else
     bytes.writeBigUInt64LE(value instanceof Uint8Array ? addressOf(value) : (value ?? 0n), at + 8);
 }
 
-function resultOf({ name, returns }: Prototype, frame: Frame): number | string | Pointer {
+function resultOf(
+  { name, returns }: Prototype,
+  frame: Frame,
+): number | string | Pointer | undefined {
   const at = VIR_ERROR_BYTES + 8;
-  const failed = (): LibvirtError =>
-    readError(name, new DataView(frame.bytes.buffer, frame.bytes.byteOffset));
+  if (returns === 'void') return undefined;
   if (returns === 'unsigned int') return frame.bytes.readUInt32LE(at);
   if (returns === 'int') {
     const result = frame.bytes.readInt32LE(at);
-    if (result < 0) throw failed();
+    if (result < 0) throw readError(name, frame.bytes);
     return result;
   }
   const address = frame.bytes.readBigUInt64LE(at);
-  if (address === 0n) throw failed();
-  if (!returns.endsWith('char *')) return address;
+  if (address === 0n) throw readError(name, frame.bytes);
+  if (!/^(const )?char \*$/.test(returns)) return address;
   const text = textAt(address);
   if (!returns.startsWith('const')) free(address);
   return text;
 }
 
+/** Reads a virError that virCopyLastError filled. */
+function readError(call: string, error: Buffer): LibvirtError {
+  const message = error.readBigUInt64LE(8);
+  const text = message === 0n ? 'failed, and libvirt gave no reason' : textAt(message);
+  return new LibvirtError(call, error.readInt32LE(0), error.readInt32LE(4), text);
+}
+
 function invoke(target: Pointer, frame: Frame, count: number): Promise<void> {
-  const {
-    closureNew,
-    closureSetMarshal,
-    closureAddGuards,
-    closureInvoke,
-    closureUnref,
-    marshal,
-    reset,
-    copy,
-  } = api();
+  const { closureInvoke, marshal, reset, copy } = api();
   const closure = closureNew(target, null, null);
   closureSetMarshal(closure, marshal);
   closureAddGuards(closure, null, reset, frame.error, copy);
@@ -182,57 +162,55 @@ function invoke(target: Pointer, frame: Frame, count: number): Promise<void> {
   });
 }
 
-function requireSymbol(name: string): Pointer {
-  const address = symbol(name);
-  if (address === null) throw new LibvirtError(name, 0, 0, 'this libvirt has no such function');
-  return address;
+const virInitialize = local('int virInitialize(void)');
+const virSetErrorFunc = local('void virSetErrorFunc(void *userData, virErrorFunc handler)');
+const virResetError = local('void virResetError(virErrorPtr err)');
+const virGetLastErrorCode = declare('int virGetLastErrorCode(void)', 'libvirt');
+const virResetLastError = declare('void virResetLastError(void)', 'libvirt');
+const virCopyLastError = declare('int virCopyLastError(virErrorPtr to)', 'libvirt');
+
+const closureNew = local(
+  'GClosure *g_cclosure_new(GCallback callback_func, gpointer user_data, GClosureNotify destroy_data)',
+  'libgobject',
+);
+const closureSetMarshal = local(
+  'void g_closure_set_marshal(GClosure *closure, GClosureMarshal marshal)',
+  'libgobject',
+);
+const closureAddGuards = local(
+  `void g_closure_add_marshal_guards(GClosure *closure, gpointer pre_marshal_data, GClosureNotify pre_marshal_notify,
+     gpointer post_marshal_data, GClosureNotify post_marshal_notify)`,
+  'libgobject',
+);
+const closureInvokeFunction = declare(
+  `void g_closure_invoke(GClosure *closure, GValue *return_value, unsigned int n_param_values,
+     const GValue *param_values, gpointer invocation_hint)`,
+  'libgobject',
+);
+const closureUnref = local('void g_closure_unref(GClosure *closure)', 'libgobject');
+const closureMarshal = declare(
+  `void g_cclosure_marshal_generic(GClosure *closure, GValue *return_gvalue, unsigned int n_param_values,
+     const GValue *param_values, gpointer invocation_hint, gpointer marshal_data)`,
+  'libgobject',
+);
+
+let loaded: ReturnType<typeof initialize> | undefined;
+
+/** libvirt initialised, and what every call needs. */
+export function api(): ReturnType<typeof initialize> {
+  return (loaded ??= initialize());
 }
 
-type Api = ReturnType<typeof loadApi>;
-let loaded: Api | undefined;
-
-export function api(): Api {
-  return (loaded ??= loadApi());
-}
-
-/** The functions that are called on JavaScript's own thread: none of them waits for anybody. */
-function loadApi() {
-  const gobject = libgobject();
-  const virInitialize = libvirt().func('int virInitialize(void)') as () => number;
-  const virSetErrorFunc = libvirt().func('void virSetErrorFunc(void *userData, void *handler)');
+/** Implements: virInitialize, virSetErrorFunc, virResetError, virResetLastError, virCopyLastError, virGetLastErrorCode. */
+function initialize() {
   if (virInitialize() < 0)
     throw new LibvirtError('virInitialize', 0, 0, 'libvirt could not be initialised');
   // Else libvirt prints each error on stderr. The handler gets two arguments, and this function takes none and does nothing.
-  virSetErrorFunc(null, requireSymbol('virGetLastErrorCode'));
+  virSetErrorFunc(null, virGetLastErrorCode.address());
   return {
-    virResetError: libvirt().func('void virResetError(void *err)') as (error: Pointer) => void,
-    virEventRegisterDefaultImpl: libvirt().func(
-      'int virEventRegisterDefaultImpl(void)',
-    ) as () => number,
-    virEventRunDefaultImpl: libvirt().func('int virEventRunDefaultImpl(void)') as koffi.KoffiFunc<
-      () => number
-    >,
-    virEventAddTimeout: libvirt().func(
-      'int virEventAddTimeout(int timeout, void *cb, void *opaque, void *ff)',
-    ) as (timeoutMs: number, callback: Pointer, opaque: null, free: null) => number,
-    reset: requireSymbol('virResetLastError'),
-    copy: requireSymbol('virCopyLastError'),
-    marshal: koffi.address(gobject.symbol('g_cclosure_marshal_generic')),
-    closureNew: gobject.func('void *g_cclosure_new(void *callback, void *data, void *destroy)') as (
-      callback: Pointer,
-      data: null,
-      destroy: null,
-    ) => Pointer,
-    closureSetMarshal: gobject.func('void g_closure_set_marshal(void *closure, void *marshal)') as (
-      closure: Pointer,
-      marshal: Pointer,
-    ) => void,
-    closureAddGuards: gobject.func(
-      'void g_closure_add_marshal_guards(void *closure, void *preData, void *pre, void *postData, void *post)',
-    ) as (closure: Pointer, preData: null, pre: Pointer, postData: Pointer, post: Pointer) => void,
-    closureInvoke: gobject.func(
-      'void g_closure_invoke(void *closure, void *result, unsigned int count, void *values, void *hint)',
-    ),
-    closureUnref: gobject.func('void g_closure_unref(void *closure)') as (closure: Pointer) => void,
+    reset: virResetLastError.address(),
+    copy: virCopyLastError.address(),
+    marshal: closureMarshal.address(),
+    closureInvoke: nativeFunction(closureInvokeFunction),
   };
 }

@@ -5,23 +5,48 @@
 // JavaScript's thread and lets the other wait; so these only read their arguments, and listeners run afterwards. Nothing in
 // this binding waits for libvirt on JavaScript's thread, hence no deadlock.
 
+import assert from 'node:assert/strict';
 import * as koffi from 'koffi';
-import { libvirt, type Pointer } from './library.ts';
+import type { Pointer } from './library.ts';
 
-export interface DomainEvent {
-  readonly uuid: string;
-  readonly name: string;
-  /** virDomainEventType. */
-  readonly event: number;
-  /** virDomainEvent…DetailType of that event. */
-  readonly detail: number;
+/** An argument of a callback: an int, a text, NULL, or a handle that lives as long as the call. */
+export type CallbackArgument = number | string | Pointer | null;
+
+const typedefs: string[] = [];
+
+/** The C declarations of all callbacks, to be compared with the headers. */
+export function callbackTypes(): readonly string[] {
+  return typedefs;
 }
 
-/** Listeners by their numbers. */
-class Listeners<T> {
+/** A C function of one type, with its listeners by their numbers. */
+export class Callback<T> {
   readonly #listeners = new Map<bigint, (value: T) => void>();
+  readonly #prototype: string;
+  readonly #read: (args: readonly CallbackArgument[]) => T;
   #last = 0n;
+  #address: Pointer | undefined;
 
+  /** By the typedef, word for word as in the header; `read` is given all arguments but the last, which is `void *opaque`. */
+  constructor(typedef: string, read: (args: readonly CallbackArgument[]) => T) {
+    const flat = typedef.replaceAll(/\s+/g, ' ');
+    const [, returns, parameters] = /^typedef (\w+) \(\*\w+\)\((.*)\);$/.exec(flat) ?? [];
+    assert(returns !== undefined && parameters !== undefined, typedef);
+    assert(parameters.endsWith('void *opaque'), typedef);
+    typedefs.push(typedef);
+    this.#prototype = `${returns} (${parameters.replaceAll(/\bvir\w+Ptr /g, 'void *')})`;
+    this.#read = read;
+  }
+
+  /** Where the C function begins. */
+  address(): Pointer {
+    return (this.#address ??= koffi.register(
+      (...args: CallbackArgument[]) => this.#tell(args),
+      koffi.pointer(koffi.proto(this.#prototype)),
+    ));
+  }
+
+  /** Gives the number that libvirt is to be given as `opaque`. */
   add(listener: (value: T) => void): bigint {
     this.#listeners.set(++this.#last, listener);
     return this.#last;
@@ -32,55 +57,10 @@ class Listeners<T> {
   }
 
   /** In a turn of its own: a listener that throws is an uncaught exception, not something that C gets as 0. */
-  tell(number: Pointer | null, value: T): void {
+  #tell(args: CallbackArgument[]): number {
+    const number = args.pop() as Pointer | null;
     const listener = this.#listeners.get(number ?? 0n);
-    if (listener !== undefined) setImmediate(listener, value);
+    if (listener !== undefined) setImmediate(listener, this.#read(args));
+    return 0;
   }
-}
-
-export const closeListeners = new Listeners<number>();
-export const lifecycleListeners = new Listeners<DomainEvent>();
-
-let closeFunction: Pointer | undefined;
-let lifecycleFunction: Pointer | undefined;
-
-/** typedef void (*virConnectCloseFunc)(virConnectPtr conn, int reason, void *opaque); */
-export function closeCallback(): Pointer {
-  return (closeFunction ??= koffi.register(
-    (_connection: Pointer, reason: number, number: Pointer | null) =>
-      closeListeners.tell(number, reason),
-    koffi.pointer(koffi.proto('void (void *conn, int reason, void *opaque)')),
-  ));
-}
-
-/** typedef int (*virConnectDomainEventCallback)(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *opaque); */
-export function lifecycleCallback(): Pointer {
-  return (lifecycleFunction ??= koffi.register(
-    (
-      _connection: Pointer,
-      domain: Pointer,
-      event: number,
-      detail: number,
-      number: Pointer | null,
-    ) => {
-      lifecycleListeners.tell(number, { ...identityOf(domain), event, detail });
-      return 0;
-    },
-    koffi.pointer(koffi.proto('int (void *conn, void *dom, int event, int detail, void *opaque)')),
-  ));
-}
-
-const VIR_UUID_STRING_BUFLEN = 37;
-let getName: ((domain: Pointer) => string) | undefined;
-let getUuid: ((domain: Pointer, buffer: Uint8Array) => number) | undefined;
-
-/** Name and UUID as the handle itself has them: no call to libvirtd, no lock. */
-export function identityOf(domain: Pointer): { readonly uuid: string; readonly name: string } {
-  getName ??= libvirt().func('const char *virDomainGetName(void *domain)') as typeof getName & {};
-  getUuid ??= libvirt().func(
-    'int virDomainGetUUIDString(void *domain, void *buf)',
-  ) as typeof getUuid & {};
-  const buffer = Buffer.alloc(VIR_UUID_STRING_BUFLEN);
-  getUuid(domain, buffer);
-  return { uuid: buffer.toString('latin1', 0, VIR_UUID_STRING_BUFLEN - 1), name: getName(domain) };
 }

@@ -1,11 +1,12 @@
 // A connection to libvirtd: open, watch, close. One may carry any number of calls at once.
 
 import { bind } from './call.ts';
-import { closeCallback, closeListeners } from './callbacks.ts';
+import { Callback } from './callbacks.ts';
 import { isLibvirtError, LibvirtError, VIR_ERR } from './errors.ts';
 import { holdEventLoop } from './event-loop.ts';
 import { Handle } from './handle.ts';
 import type { Pointer } from './library.ts';
+import { versionText } from './version.ts';
 
 const virConnectOpen = bind('virConnectPtr virConnectOpen(const char *name)');
 const virConnectOpenReadOnly = bind('virConnectPtr virConnectOpenReadOnly(const char *name)');
@@ -24,6 +25,11 @@ const virConnectRegisterCloseCallback = bind(
 );
 const virConnectUnregisterCloseCallback = bind(
   'int virConnectUnregisterCloseCallback(virConnectPtr conn, virConnectCloseFunc cb)',
+);
+
+const closeCallback = new Callback(
+  'typedef void (*virConnectCloseFunc)(virConnectPtr conn, int reason, void *opaque);',
+  ([, reason]) => reason as number,
 );
 
 /** virConnectCloseReason, in its order. */
@@ -89,8 +95,7 @@ export class Connection implements AsyncDisposable {
   async version(): Promise<string> {
     const version = Buffer.alloc(8);
     await this.use((it) => virConnectGetLibVersion(it, version));
-    const number = Number(version.readBigUInt64LE());
-    return [Math.floor(number / 1e6), Math.floor(number / 1e3) % 1e3, number % 1e3].join('.');
+    return versionText(Number(version.readBigUInt64LE()));
   }
 
   /** Implements: virConnectGetURI. */
@@ -140,11 +145,13 @@ export class Connection implements AsyncDisposable {
   }
 
   async #watchClose(): Promise<void> {
-    const number = closeListeners.add((reason) => this.#close(CLOSE_REASONS[reason] ?? 'error'));
-    this.#undo.defer(() => closeListeners.remove(number));
-    await this.use((it) => virConnectRegisterCloseCallback(it, closeCallback(), number, null));
+    const number = closeCallback.add((reason) => this.#close(CLOSE_REASONS[reason] ?? 'error'));
+    this.#undo.defer(() => closeCallback.remove(number));
+    await this.use((it) =>
+      virConnectRegisterCloseCallback(it, closeCallback.address(), number, null),
+    );
     this.onDispose(() =>
-      this.forget((it) => virConnectUnregisterCloseCallback(it, closeCallback())),
+      this.forget((it) => virConnectUnregisterCloseCallback(it, closeCallback.address())),
     );
   }
 

@@ -7,7 +7,14 @@
 import { promisify } from 'node:util';
 import { api } from './call.ts';
 import { LibvirtError } from './errors.ts';
-import { type Pointer, symbol } from './library.ts';
+import { declare, local, nativeFunction, type Pointer } from './library.ts';
+
+const virEventRegisterDefaultImpl = local('int virEventRegisterDefaultImpl(void)');
+const virEventRunDefaultImpl = declare('int virEventRunDefaultImpl(void)', 'libvirt');
+const virEventAddTimeout = local(
+  'int virEventAddTimeout(int frequency, virEventTimeoutCallback cb, void *opaque, virFreeCallback ff)',
+);
+const virEventRemoveTimeout = declare('int virEventRemoveTimeout(int timer)', 'libvirt');
 
 let holders = 0;
 let isRunning = false;
@@ -28,20 +35,22 @@ export function holdEventLoop(): Disposable {
   };
 }
 
-/** virEventRegisterDefaultImpl counts once a process, and must come before the first connection. */
+/** Counts once a process, and must come before the first connection. Implements: virEventRegisterDefaultImpl. */
 function register(): void {
-  const remove = symbol('virEventRemoveTimeout');
-  if (remove === null || api().virEventRegisterDefaultImpl() < 0)
-    throw failed('virEventRegisterDefaultImpl');
-  removeTimeout = remove;
+  api();
+  if (virEventRegisterDefaultImpl() < 0) throw failed('virEventRegisterDefaultImpl');
+  removeTimeout = virEventRemoveTimeout.address();
   // process.exit() joins the pool's threads: one that sleeps in the loop would hold it for ever.
   process.on('exit', wake);
 }
 
-/** A failure here is a defect or a lack of memory: nothing that hangs on events would work, so the process dies of it. */
+/**
+ * A failure here is a defect or a lack of memory: nothing that hangs on events would work, so the process dies of it.
+ * Implements: virEventRunDefaultImpl.
+ */
 async function run(): Promise<void> {
   isRunning = true;
-  const runOnce = promisify(api().virEventRunDefaultImpl.async);
+  const runOnce = promisify(nativeFunction(virEventRunDefaultImpl).async);
   const isHeld = (): boolean => holders > 0;
   while (isHeld()) {
     if ((await runOnce()) < 0) throw failed('virEventRunDefaultImpl');
@@ -49,9 +58,12 @@ async function run(): Promise<void> {
   isRunning = false;
 }
 
-/** A timer that is due at once, whose callback removes it: virEventRemoveTimeout(timer) ignores the second argument. */
+/**
+ * A timer that is due at once, whose callback removes it: virEventRemoveTimeout(timer) ignores the second argument.
+ * Implements: virEventAddTimeout, virEventRemoveTimeout.
+ */
 function wake(): void {
-  if (removeTimeout !== null && api().virEventAddTimeout(0, removeTimeout, null, null) < 0) {
+  if (removeTimeout !== null && virEventAddTimeout(0, removeTimeout, null, null) < 0) {
     throw failed('virEventAddTimeout');
   }
 }

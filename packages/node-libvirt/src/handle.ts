@@ -1,7 +1,7 @@
 // A C handle that may not be freed while a call uses it: libvirt's public calls take no reference of their own.
 
 import assert from 'node:assert/strict';
-import type { Pointer } from './library.ts';
+import { free, type Pointer, pointersAt } from './library.ts';
 
 export class Handle {
   readonly #what: string;
@@ -41,4 +41,34 @@ export class Handle {
     }
     await release(pointer);
   }
+}
+
+/** Handles that are freed together. */
+export class HandleList<T extends AsyncDisposable> implements AsyncDisposable {
+  readonly items: readonly T[];
+
+  constructor(items: readonly T[]) {
+    this.items = items;
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return this.items[Symbol.iterator]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.items.map((item) => item[Symbol.asyncDispose]()));
+  }
+}
+
+/** The handles of a `virX…ListAll…` call, which is given where to put its array and answers their number. */
+export async function listHandles<T>(
+  call: (array: Uint8Array) => Promise<number>,
+  make: (pointer: Pointer) => T,
+): Promise<T[]> {
+  const array = Buffer.alloc(8);
+  const count = await call(array);
+  const address = array.readBigUInt64LE();
+  const pointers = pointersAt(address, count);
+  free(address);
+  return pointers.map(make);
 }

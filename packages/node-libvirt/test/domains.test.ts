@@ -89,7 +89,7 @@ test('state, id and XML follow the domain; virsh sees the same', async () => {
   assert.doesNotMatch(await domain.xml({ isInactive: true }), /<domain[^>]* id='/);
   await assert.rejects(domain.start(), {
     code: VIR_ERR.OPERATION_INVALID,
-    call: 'virDomainCreate',
+    call: 'virDomainCreateWithFlags',
   });
 
   await domain.destroy();

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Connection, type LifecycleEvent, STOPPED_DETAILS, watchLifecycle } from '../src/index.ts';
+import { Callback } from '../src/callbacks.ts';
+import {
+  Connection,
+  type LifecycleEvent,
+  type MetadataEvent,
+  STOPPED_DETAILS,
+  watchLifecycle,
+  watchMetadata,
+} from '../src/index.ts';
+import { watch } from '../src/watch.ts';
 import { defineTestDomain, run, URI, until } from './lab.ts';
+
+const NEVER = 'typedef void (*virNever)(virConnectPtr conn, void *opaque);';
 
 test('lifecycle events come in order, with name, UUID and detail', async () => {
   await using connection = await Connection.open(URI);
@@ -54,4 +65,31 @@ test('calls from a listener do not deadlock', async () => {
   await Promise.all(domains.map((domain) => domain.start()));
   await Promise.all(domains.map((domain) => domain.destroy()));
   await until('every listener had its answer', () => seen.length >= 12);
+});
+
+test('changes of metadata are told, whoever makes them', async () => {
+  await using connection = await Connection.open(URI);
+  await using stack = new AsyncDisposableStack();
+  const domain = await defineTestDomain(connection, stack);
+  const events: MetadataEvent[] = [];
+  await watchMetadata(connection, (event) => events.push(event));
+  const uri = 'urn:node-libvirt:test:1';
+  await domain.setMetadata(uri, { xml: '<a/>', prefix: 't' }, 'config');
+  await domain.setMetadata(uri, null);
+  await run('virsh', ['-c', URI, 'desc', domain.name, '--title', 'a title']);
+  await until('all three are told', () => events.length === 3);
+  const { uuid, name } = domain;
+  const element = { uuid, name, metadata: 'element', uri };
+  assert.deepEqual(events, [element, element, { uuid, name, metadata: 'title', uri: null }]);
+});
+
+test('an event that this libvirt does not know is refused, and can be asked for again', async () => {
+  await using connection = await Connection.open(URI);
+  const kind = { id: 999, callback: new Callback(NEVER, () => null) };
+  for (let i = 0; i < 2; i++) {
+    await assert.rejects(
+      watch(connection, kind, () => {}),
+      { name: 'LibvirtError' },
+    );
+  }
 });

@@ -122,7 +122,9 @@ test('a wrong call is exit 2 with the usage; a missing filter is said', async ()
     assert.deepEqual([code, said.startsWith('usage:')], [2, true], argv.join(' '));
   }
   const alone = path.join(at.prefix, 'install-hook.sh');
-  await copyFile(SCRIPT, alone);
+  // Where siphon is not installed either.
+  const script = await readFile(SCRIPT, 'utf8');
+  await writeFile(alone, script.replaceAll('/usr/lib/siphon', at.prefix), { mode: 0o755 });
   const { code, said } = await run(alone, ['install', '--prefix', at.prefix]);
   assert.deepEqual([code, /siphon-hook\.sh is neither/.test(said)], [1, true]);
 });

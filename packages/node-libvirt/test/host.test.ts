@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import os from 'node:os';
+import { test } from 'node:test';
+import {
+  Connection,
+  capabilitiesXml,
+  domainCapabilitiesXml,
+  hostname,
+  hypervisorVersion,
+  nodeInfo,
+} from '../src/index.ts';
+import { run, URI } from './lab.ts';
+
+test('the machine is told as the kernel tells it', async () => {
+  await using connection = await Connection.open(URI, { isReadOnly: true });
+  const info = await nodeInfo(connection);
+  assert.equal(info.model, 'x86_64');
+  assert.equal(info.cpus, os.cpus().length);
+  assert(Math.abs(info.memoryBytes - os.totalmem()) < 2 ** 20);
+  assert(
+    info.numaNodes > 0 &&
+      info.socketsPerNode > 0 &&
+      info.coresPerSocket > 0 &&
+      info.threadsPerCore > 0,
+  );
+  assert.equal(await hostname(connection), os.hostname());
+});
+
+test('what host and QEMU can do is told', async () => {
+  await using connection = await Connection.open(URI);
+  assert.match(await capabilitiesXml(connection), /<arch>x86_64<\/arch>/);
+  const xml = await domainCapabilitiesXml(connection, { type: 'qemu', machine: 'q35' });
+  assert.match(xml, /<domain>qemu<\/domain>\s*<machine>pc-q35/);
+  await assert.rejects(domainCapabilitiesXml(connection, { arch: 'none' }), {
+    name: 'LibvirtError',
+    message: /none/,
+  });
+  const { stdout } = await run('qemu-system-x86_64', ['--version']);
+  assert(stdout.includes(await hypervisorVersion(connection)));
+});

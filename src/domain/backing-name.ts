@@ -2,6 +2,7 @@
 // block/rbd.c: qemu_rbd_parse_filename). Paths stay as QEMU would open them: `..` and links are the file system's to resolve.
 
 import { posix } from 'node:path';
+import { type Monitor, monitorsIn } from './disk-cluster.ts';
 import type { RbdName } from './disk-source.ts';
 
 export type BackingName =
@@ -13,6 +14,7 @@ export interface BackingRbd extends RbdName {
   readonly kind: 'rbd';
   readonly snapshot?: string;
   readonly configFile?: string;
+  readonly hosts?: readonly Monitor[];
   readonly user?: string;
   /** Of the image's bytes, where a json: name says it. */
   readonly format?: string;
@@ -73,6 +75,7 @@ function parseRbd(text: string): BackingRbd | null {
     image: third ?? second,
     snapshot: snapshot === undefined ? undefined : unescapeBackslash(snapshot),
     configFile: values.get('conf'),
+    hosts: monitorsIn(values.get('mon_host') ?? ''),
     user: values.get('id'),
   });
 }
@@ -99,11 +102,11 @@ function unescapeBackslash(text: string): string {
 type Fields = Record<string, unknown>;
 type RbdFields = {
   [Key in 'pool' | 'namespace' | 'image' | 'snapshot' | 'configFile' | 'user' | 'format']: unknown;
-};
+} & { hosts: readonly Monitor[] };
 
 /** null where a name is missing or no string. */
 function rbdOf(fields: Partial<RbdFields>): BackingRbd | null {
-  const { pool, namespace = '', image, snapshot, configFile, user, format } = fields;
+  const { pool, namespace = '', image, snapshot, configFile, hosts = [], user, format } = fields;
   if (typeof pool !== 'string' || typeof image !== 'string' || typeof namespace !== 'string')
     return null;
   if (pool === '' || image === '') return null;
@@ -114,6 +117,7 @@ function rbdOf(fields: Partial<RbdFields>): BackingRbd | null {
     image,
     ...(isName(snapshot) ? { snapshot } : {}),
     ...(isName(configFile) ? { configFile } : {}),
+    ...(hosts.length > 0 ? { hosts } : {}),
     ...(isName(user) ? { user } : {}),
     ...(isName(format) ? { format } : {}),
   };
@@ -150,8 +154,9 @@ function fromOptions(
   }
   const withFormat = format === undefined ? {} : { format };
   if (driver === 'rbd') {
-    const { pool, namespace, image, snapshot, conf, user } = options;
-    return rbdOf({ pool, namespace, image, snapshot, configFile: conf, user, format });
+    const { pool, namespace, image, snapshot, conf, user, server } = options;
+    const hosts = isFields(server) || Array.isArray(server) ? serversOf(server) : [];
+    return rbdOf({ pool, namespace, image, snapshot, configFile: conf, hosts, user, format });
   }
   if (
     typeof filename !== 'string' ||
@@ -161,6 +166,13 @@ function fromOptions(
   const named =
     driver === undefined ? resolveBackingName(filename, overlay) : fileOf(filename, overlay);
   return named === null || named.kind === 'unsupported' ? null : { ...named, ...withFormat };
+}
+
+function serversOf(server: object): Monitor[] {
+  return Object.values(server).flatMap((each: unknown) => {
+    if (!isFields(each) || typeof each['host'] !== 'string') return [];
+    return [{ name: each['host'], port: Number(each['port'] ?? 0) }];
+  });
 }
 
 function isFields(value: unknown): value is Fields {

@@ -36,12 +36,17 @@ export interface TakeData {
   readonly draft: Draft;
   readonly plan?: Plan;
   readonly set?: SnapshotSet;
-  /** Why it failed: what was taken is being removed. */
+  /** Why it failed: what was taken is being removed. Where it {@link isWaiting}, the event is tried again then. */
   readonly error?: WireError;
 }
 
 /** Of a job `delete-set`: a recorded set, or what a failed one may have left. */
 export type DeleteData = { readonly set: SnapshotSet } | { readonly leftovers: Plan };
+
+/** A stop whose set failed for want of an answer alone; an operator has heard of it, and asks again. */
+export function isWaiting({ event }: Draft, { code }: Pick<WireError, 'code'>): boolean {
+  return event === 'release' && code === 'unavailable';
+}
 
 const Text = z.string().min(1);
 const Take = z.looseObject({

@@ -72,16 +72,22 @@ export class PolicyStore {
     const good = new Map<string, readonly Policy[]>();
     const problems: PolicyProblem[] = [];
     const names = new Set<string>();
+    const inForce: Policy[] = [];
     for (const path of [...files.keys()].toSorted()) {
       const read = readPolicies(path, files.get(path) ?? '', names);
       problems.push(...read.problems);
       const kept = read.problems.length === 0 ? read.policies : this.#good.get(path);
       if (kept === undefined) continue;
       good.set(path, kept);
-      for (const policy of kept) names.add(policy.name);
+      for (const policy of kept) {
+        // Retention goes by name: of two policies with one name, each would prune the other's sets.
+        if (names.has(policy.name)) continue;
+        names.add(policy.name);
+        inForce.push(policy);
+      }
     }
     this.#good = good;
-    this.#policies = [...good.values()].flat();
+    this.#policies = inForce;
     return { policies: this.#policies, problems };
   }
 }
@@ -157,7 +163,8 @@ function repeatedNames(
     const isRepeated = seen.has(name);
     seen.add(name);
     const where = `${path}:${lineOf(text, index, 'name')}`;
-    return isRepeated ? [{ where, what: `another policy is named '${name}'` }] : [];
+    const loses = taken.has(name) ? ": this file's is not in force" : '';
+    return isRepeated ? [{ where, what: `another policy is named '${name}'${loses}` }] : [];
   });
 }
 

@@ -3,6 +3,7 @@
 import type { RbdSource } from '../domain/disk-source.ts';
 import type { Domain } from '../domain/domain.ts';
 import type { Journal } from '../wire/journal.ts';
+import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
 import type { ReleaseReason } from '../wire/vocabulary.ts';
 import type { Policy } from './policy.ts';
@@ -16,6 +17,8 @@ export interface SnapshotParts {
   readonly libvirt: LibvirtPort;
   /** The policies that are in force now. */
   readonly policies: () => readonly Policy[];
+  /** What an operator has paused now. */
+  readonly pauses: () => readonly Pause[];
   /** Runs it when its turn comes: the bound on sets at once. */
   readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
   /** This host's name, for the record. */

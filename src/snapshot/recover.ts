@@ -1,11 +1,12 @@
-// Brings the open jobs of earlier lives to their end: a set whose snapshots all exist is recorded, any other is removed, and
-// the event is tried once more as an old one. May be run again at any time.
+// Brings open jobs to their end: a set whose snapshots all exist is recorded, any other is removed, and the event is tried
+// again as an old one: once where siphond ended, and where Ceph could not be asked until it can. May be run again at any time.
 
 import { type Domain, parseDomain } from '../domain/domain.ts';
-import { OperatingError } from '../wire/errors.ts';
+import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Job, JobRecord } from '../wire/journal.ts';
+import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { discardPlan, discardSet, isWhole } from './discard.ts';
-import { type Draft, readDeleteData, readTakeData, type TakeData } from './job-data.ts';
+import { type Draft, isWaiting, readDeleteData, readTakeData, type TakeData } from './job-data.ts';
 import type { Jobs } from './jobs.ts';
 import type { SnapshotParts } from './ports.ts';
 import type { Removal } from './remove.ts';
@@ -17,9 +18,17 @@ export interface Recovered {
   readonly left: number;
 }
 
-export type Retry = (domain: Domain, draft: Draft) => void;
+export interface Retry {
+  /** As a job of its own. */
+  begin(domain: Domain, draft: Draft): void;
+  /** As the same job. @throws OperatingError; StaysOpen: it waits on */
+  again(job: Job, domain: Domain, draft: Draft): Promise<SnapshotSet>;
+}
 
 const ATTEMPTS_MAX = 2;
+
+/** From the job's beginning. */
+const WAIT_MS_MAX = 24 * 3_600_000;
 
 export async function recoverJobs(
   parts: SnapshotParts,
@@ -59,10 +68,27 @@ async function recoverTake(
     }
   }
   await removeTaken(parts, data);
-  if (error !== undefined) return job.failed(error);
+  if (error !== undefined) return goOn(parts, { record, job, draft, error }, retry);
   const isRetried = draft.event === 'release' && draft.attempt + 1 < ATTEMPTS_MAX;
-  if (isRetried) retry(parseDomain(draft.domainXml), draft);
+  if (isRetried) retry.begin(parseDomain(draft.domainXml), draft);
   job.failed(interrupted(record, isRetried).toWire());
+}
+
+interface Failed {
+  readonly record: JobRecord;
+  readonly job: Job;
+  readonly draft: Draft;
+  readonly error: WireError;
+}
+
+/** After a failure of which nothing is left. */
+async function goOn({ now }: SnapshotParts, failed: Failed, retry: Retry): Promise<void> {
+  const { record, job, draft, error } = failed;
+  if (!isWaiting(draft, error)) return job.failed(error);
+  if (job.signal.aborted) return job.failed({ ...error, code: 'cancelled' });
+  const why = `${error.why ?? error.op}; given up after ${WAIT_MS_MAX / 3_600_000} h`;
+  if (now() - record.createdAtMs > WAIT_MS_MAX) return job.failed({ ...error, why });
+  job.done(await retry.again(job, parseDomain(draft.domainXml), draft));
 }
 
 async function removeTaken(parts: SnapshotParts, { plan, set }: TakeData): Promise<void> {

@@ -5,20 +5,22 @@ import { type Domain, parseDomain } from '../domain/domain.ts';
 import { stripPasswords } from '../domain/strip-passwords.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
+import { decideWork, refusedByPause } from '../wire/pause.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import { whyNever } from './decide.ts';
 import { chooseDisks } from './disks.ts';
-import type { Draft } from './job-data.ts';
-import { Jobs } from './jobs.ts';
+import { type Draft, isWaiting } from './job-data.ts';
+import { Jobs, StaysOpen } from './jobs.ts';
 import { matchPolicy } from './policy.ts';
 import type { Release, SnapshotParts } from './ports.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
 import { setsToPrune } from './retention.ts';
 import { newSetId } from './set-id.ts';
-import { SetFailure, takeSet } from './take.ts';
+import { overtaken, SetFailure, takeSet } from './take.ts';
+import { endWaiting } from './waiting.ts';
 
 /** A job that runs; `finished` has its result, and nobody needs to wait for it. */
 export interface Started<T> {
@@ -29,13 +31,16 @@ export interface Started<T> {
 export interface Snapshots {
   /** Durably begun when it returns; taken in the background. Does nothing where no policy asks for a set. */
   onRelease(release: Release): void;
-  /** A set of the domain in progress has until the deadline to hold its snapshots; then it is overtaken, and discarded. */
+  /**
+   * A set of the domain in progress has until the deadline to hold its snapshots; then it is overtaken, and discarded. One
+   * that waits for Ceph is at once.
+   */
   onPrepare(domainUuid: string, deadlineMs: number): Promise<'none' | 'finished' | 'overtaken'>;
   /** An operator's set, of a domain by name or UUID. @throws OperatingError not-found, busy, unavailable */
   create(domain: string): Promise<Started<SnapshotSet>>;
   /** @throws OperatingError not-found, busy */
   remove(setId: string): Started<void>;
-  /** Finishes or undoes the open jobs of earlier lives. Call it at start, and again while some are left. */
+  /** Finishes, undoes or tries again what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<Recovered>;
   /** Sets of this host that Ceph knows and the catalogue does not, from these pools. */
   rebuild(places: readonly Place[]): Promise<readonly string[]>;
@@ -73,6 +78,7 @@ class Room implements Snapshots {
 
   onRelease(release: Release): void {
     const { domain, reason } = release;
+    endWaiting(this.#parts, this.#jobs, { domainUuid: domain.uuid, before: release.atMs });
     const policy = matchPolicy(this.#parts.policies(), domain.name, reason);
     if (policy === undefined) return;
     const said = { domain: domain.uuid, name: domain.name, reason, policy: policy.name };
@@ -88,8 +94,9 @@ class Room implements Snapshots {
   }
 
   async onPrepare(domainUuid: string, deadlineMs: number) {
+    const ended = endWaiting(this.#parts, this.#jobs, { domainUuid, before: deadlineMs });
     const slot = this.#slots.get(domainUuid);
-    if (slot === undefined) return 'none';
+    if (slot === undefined) return ended > 0 ? 'overtaken' : 'none';
     const { control } = slot;
     await this.#until(control.held, deadlineMs);
     if (control.isHeld) return 'finished';
@@ -98,6 +105,7 @@ class Room implements Snapshots {
   }
 
   async create(name: string) {
+    this.#stopIfPaused(name);
     const { libvirt, now } = this.#parts;
     const { uuid, isActive } = await libvirt.call('lookUp', { domain: name }, DEADLINE_MS.libvirt);
     const inactive = !isActive;
@@ -120,9 +128,16 @@ class Room implements Snapshots {
   }
 
   recover() {
-    return recoverJobs(this.#parts, this.#jobs, this.#removal, (domain, draft) => {
-      const setId = newSetId(this.#parts.now());
-      this.#begin(domain, { ...draft, setId, isLate: true, attempt: draft.attempt + 1 });
+    const later = (draft: Draft) => ({
+      ...draft,
+      setId: newSetId(this.#parts.now()),
+      isLate: true,
+    });
+    return recoverJobs(this.#parts, this.#jobs, this.#removal, {
+      begin: (domain, draft) => {
+        this.#begin(domain, { ...later(draft), attempt: draft.attempt + 1 });
+      },
+      again: (job, domain, draft) => this.#inTurn(job, domain.uuid, later(draft)),
     });
   }
 
@@ -147,38 +162,68 @@ class Room implements Snapshots {
   /** The intent is durable when this returns. */
   #begin(domain: Domain, draft: Draft): Started<SnapshotSet> {
     const job = this.#parts.journal.begin('snapshot', `${domain.name} ${draft.setId}`, { draft });
-    const control = new Control(draft.event);
-    const before = this.#slots.get(domain.uuid)?.ended;
-    const finished = this.#jobs.run(job, async () => {
-      await before?.catch(() => undefined); // its own job says how it ended
-      return this.#parts.limit(() => this.#take(job, draft, control));
-    });
-    const slot = { control, ended: finished };
-    this.#slots.set(domain.uuid, slot);
-    const leave = () => {
-      control.hold();
-      if (this.#slots.get(domain.uuid) === slot) this.#slots.delete(domain.uuid);
-    };
-    finished.then(leave, leave);
+    const finished = this.#jobs.run(job, () => this.#inTurn(job, domain.uuid, draft));
+    finished.catch(() => undefined); // the job says how it ended
     return { jobId: job.id, finished };
   }
 
+  /** From now on a start of the domain waits for it, or overtakes it. */
+  #inTurn(job: Job, domainUuid: string, draft: Draft): Promise<SnapshotSet> {
+    const control = new Control(draft.event);
+    const before = this.#slots.get(domainUuid)?.ended;
+    const take = async () => {
+      await before?.catch(() => undefined); // its own job says how it ended
+      return this.#parts.limit(() => this.#take(job, draft, control));
+    };
+    const ended = take();
+    const slot = { control, ended };
+    this.#slots.set(domainUuid, slot);
+    const leave = () => {
+      control.hold();
+      if (this.#slots.get(domainUuid) === slot) this.#slots.delete(domainUuid);
+    };
+    ended.then(leave, leave);
+    return ended;
+  }
+
   async #take(job: Job, draft: Draft, control: Control): Promise<SnapshotSet> {
+    this.#stopIfPaused(draft.setId, 'skipped: ');
+    let set: SnapshotSet;
     try {
-      const set = await takeSet(this.#parts, { job, draft, control });
-      job.step('pruning');
-      await this.#prune(set, draft);
-      return set;
+      set = await takeSet(this.#parts, { job, draft, control });
     } catch (error) {
-      if (error instanceof SetFailure && error.leftovers !== undefined) {
-        this.#removal.lookAgain(draft.setId, error.leftovers);
-      }
-      throw error;
+      if (!(error instanceof OperatingError)) throw error;
+      throw this.#afterFailure(job, draft, control, error);
     }
+    job.step('pruning');
+    await this.#prune(set, draft, job.id);
+    return set;
+  }
+
+  #afterFailure(job: Job, draft: Draft, control: Control, error: OperatingError): OperatingError {
+    if (error instanceof SetFailure && error.leftovers !== undefined) {
+      this.#removal.lookAgain(draft.setId, error.leftovers);
+    }
+    if (job.signal.aborted || !isWaiting(draft, error)) return error;
+    if (control.isOvertaken) return overtaken(draft, `the domain started meanwhile; ${error.why}`);
+    const { journal, log } = this.#parts;
+    if (journal.get(job.id)?.step !== 'waiting') {
+      log.warn({ job: job.id, error: error.toWire() }, 'it waits until this can be told');
+    }
+    job.step('waiting', { draft, error: error.toWire() });
+    return new StaysOpen(error);
+  }
+
+  /** A stop that comes meanwhile is recorded as a job that says so. @throws OperatingError refused */
+  #stopIfPaused(subject: string, before = ''): void {
+    const decision = decideWork(this.#parts.pauses(), 'snapshots');
+    if (decision.kind === 'go') return;
+    const fields = refusedByPause(decision, 'take snapshot set', subject);
+    throw new OperatingError({ ...fields, why: before + decision.why });
   }
 
   /** Each removal is a job of its own: should one fail, the new set stands all the same. */
-  async #prune(set: SnapshotSet, { policy }: Draft): Promise<void> {
+  async #prune(set: SnapshotSet, { policy }: Draft, job: string): Promise<void> {
     if (policy === undefined) return;
     const scope = { domainUuid: set.domainUuid, policy: policy.name, keepLast: policy.keepLast };
     const sets = setsToPrune(this.#parts.catalogue.list(set.domainUuid), scope);
@@ -186,7 +231,7 @@ class Room implements Snapshots {
       if (this.#removal.isRemoving(old.id)) continue;
       await this.#removal.begin(old.id).finished.catch((error: unknown) => {
         if (!(error instanceof OperatingError)) throw error;
-        this.#parts.log.warn({ set: old.id, error: error.toWire() }, 'not pruned');
+        this.#parts.log.warn({ job, set: old.id, error: error.toWire() }, 'not pruned');
       });
     }
   }

@@ -247,7 +247,8 @@ function nothingChosen(leftOut: SnapshotSet['leftOut']): OperatingError {
   return new OperatingError({ code: 'refused', op: 'take snapshot set', subject: 'domain', why });
 }
 
-function overtaken(draft: Draft, why: string): OperatingError {
+/** A start came before the set's snapshots were held. */
+export function overtaken(draft: Draft, why: string): OperatingError {
   return failure('cancelled', draft, `discarded: ${why}`);
 }
 

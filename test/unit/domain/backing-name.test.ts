@@ -27,7 +27,21 @@ const NAMES: readonly { name: string; want: BackingName | 'unsupported' }[] = [
   { name: 'rbd:p/n/i@s', want: { ...RBD, namespace: 'n', snapshot: 's' } },
   {
     name: 'rbd:p/i@s:id=user:conf=/etc/ceph/c.conf:mon_host=10.0.0.1\\:6789',
-    want: { ...RBD, snapshot: 's', configFile: '/etc/ceph/c.conf', user: 'user' },
+    want: {
+      ...RBD,
+      snapshot: 's',
+      configFile: '/etc/ceph/c.conf',
+      hosts: [{ name: '10.0.0.1', port: 6789 }],
+      user: 'user',
+    },
+  },
+  {
+    name: 'json:{"driver":"rbd","pool":"p","image":"i","server":[{"host":"a","port":"6789"}]}',
+    want: { ...RBD, hosts: [{ name: 'a', port: 6789 }] },
+  },
+  {
+    name: 'json:{"driver":"rbd","pool":"p","image":"i","server.0.host":"a","server.0.port":"1"}',
+    want: { ...RBD, hosts: [{ name: 'a', port: 1 }] },
   },
   { name: 'rbd:p\\/q/i\\@1\\:2', want: { ...RBD, pool: 'p/q', image: 'i@1:2' } },
   { name: 'rbd:p/i:id=a@b', want: { ...RBD, user: 'a@b' } },

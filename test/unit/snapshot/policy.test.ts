@@ -142,3 +142,25 @@ test('no text of a file, and no name of a domain, throws', () => {
     }),
   );
 });
+
+test('of two files with one policy’s name only the first one’s is in force, whichever came first', () => {
+  const policy = (keep: number) =>
+    `[[policy]]\nname = "daily"\ndomains = ["*"]\nkeep_last = ${keep}\n`;
+  const store = new PolicyStore();
+  store.load(new Map([['b', policy(30)]]));
+  const files = new Map([
+    ['a', policy(1)],
+    ['b', policy(30)],
+  ]);
+  for (const loaded of [store.load(files), new PolicyStore().load(files)]) {
+    assert.deepEqual(
+      loaded.policies.map((each) => each.keepLast),
+      [1],
+    );
+    assert.deepEqual(loaded.problems, [
+      { where: 'b:2', what: "another policy is named 'daily': this file's is not in force" },
+    ]);
+  }
+  files.delete('a');
+  assert.equal(store.load(files).policies[0]?.keepLast, 30);
+});

@@ -4,13 +4,14 @@
 import { pino } from 'pino';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { stripPasswords } from '../../../src/domain/strip-passwords.ts';
-import { createJournal } from '../../../src/sidecar/journal.ts';
+import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
 import type { Policy } from '../../../src/snapshot/policy.ts';
 import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
 import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
 import type { SetState } from '../../../src/wire/api.ts';
 import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
+import type { Pause } from '../../../src/wire/pause.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
 import type { ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import type { CephMethods, ImageAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
@@ -32,6 +33,7 @@ export class World {
   readonly catalogue = new Map<string, SnapshotSet & { state: SetState }>();
   readonly jobs = new Map<string, JobRecord>();
   policies: readonly Policy[] = [DAILY];
+  pauses: readonly Pause[] = [];
   /** Of the domain, as libvirt says it; undefined: it does not answer. */
   isActive: boolean | undefined = false;
   domainXml = '';
@@ -82,7 +84,9 @@ class Dead extends Error {}
 /** One life of siphond, which may end at its n-th effect. */
 export class Life {
   readonly room: Snapshots;
+  readonly journal: JobJournal;
   readonly defects: unknown[] = [];
+  readonly warnings: string[] = [];
   effects = 0;
   readonly #world: World;
   readonly #endsAt: number;
@@ -91,7 +95,9 @@ export class Life {
   constructor(world: World, endsAt = Number.POSITIVE_INFINITY) {
     this.#world = world;
     this.#endsAt = endsAt;
-    this.room = createSnapshots(this.#parts());
+    const parts = this.#parts();
+    this.journal = parts.journal;
+    this.room = createSnapshots(parts);
   }
 
   get isDead(): boolean {
@@ -120,7 +126,7 @@ export class Life {
     throw new Dead();
   }
 
-  #parts(): SnapshotParts {
+  #parts(): SnapshotParts & { readonly journal: JobJournal } {
     const world = this.#world;
     const log = pino({ level: 'silent' });
     const rows = {
@@ -154,9 +160,13 @@ export class Life {
       byFsid: async () => cluster as unknown as Cluster,
       libvirt: this.#libvirt(),
       policies: () => world.policies,
+      pauses: () => world.pauses,
       limit: (run) => run(),
       host: 'h1',
-      log: { info: () => undefined, warn: () => undefined },
+      log: {
+        info: () => undefined,
+        warn: (_, message) => void this.warnings.push(message),
+      },
       now: () => world.nowMs,
       wait: async (ms, signal) => {
         const { promise, resolve } = Promise.withResolvers<void>();

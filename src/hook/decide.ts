@@ -8,7 +8,9 @@ import type { HookOperation } from './events.ts';
 
 export type BaseState =
   | { readonly state: 'present' }
-  | { readonly state: 'filling'; readonly startedAtMs: number; readonly progress?: JobProgress }
+  /** Its fill has not begun: Ceph has not told yet what its source is. */
+  | { readonly state: 'unanswered' }
+  | { readonly state: 'filling'; readonly progress?: JobProgress }
   /** Not there, or not usable, and its fill ended so. */
   | { readonly state: 'failed'; readonly isSuspect: boolean; readonly error: WireError };
 export type BaseFact = BaseState & {
@@ -37,41 +39,54 @@ export type StartDecision =
 export function decideStart(facts: StartFacts): StartDecision {
   const failed = facts.bases.find((base) => base.state === 'failed');
   if (failed !== undefined) return refuse(failedText(failed));
-  const filling = facts.bases.filter((base) => base.state === 'filling');
-  const [first] = filling;
+  const missing = facts.bases.filter((base) => base.state !== 'present');
+  const [first] = missing;
   if (first === undefined) return { kind: 'allow' };
   if (facts.nowMs < facts.deadlineMs) {
-    return { kind: 'wait', for: filling.map((base) => base.id), untilMs: facts.deadlineMs };
+    return { kind: 'wait', for: missing.map((base) => base.id), untilMs: facts.deadlineMs };
   }
   // After `migrate` and `restore` comes `prepare`, which has the longer budget and the last word.
   if (facts.operation !== 'prepare') return { kind: 'allow' };
-  return refuse(fillingText(first, filling.length - 1, facts));
-}
-
-/** How long a fill will still take at its rate so far; null while there is none. */
-export function estimateRemainingMs(progress: JobProgress, elapsedMs: number): number | null {
-  const { doneBytes, totalBytes } = progress;
-  if (doneBytes <= 0 || elapsedMs <= 0) return null;
-  return (Math.max(0, totalBytes - doneBytes) / doneBytes) * elapsedMs;
+  const unanswered = missing.find((base) => base.state === 'unanswered');
+  if (unanswered !== undefined) return refuse(unansweredText(unanswered));
+  return refuse(fillingText(first, missing.length - 1, facts));
 }
 
 type Failed = BaseFact & { readonly state: 'failed' };
-type Filling = BaseFact & { readonly state: 'filling' };
 
 function failedText(base: Failed): string {
   const { why, hint, code } = base.error;
+  if (code === 'unavailable') return unavailableText(base);
   const state = base.isSuspect ? 'is damaged and could not be filled again' : 'is not here';
   const advice = hint === undefined ? '' : `. ${hint}`;
   return `siphon: base for disk ${base.target} (${base.name}) ${state}: ${why ?? code}${advice}`;
 }
 
-function fillingText(base: Filling, others: number, facts: StartFacts): string {
-  const { progress } = base;
-  const remainingMs =
-    progress === undefined ? null : estimateRemainingMs(progress, facts.nowMs - base.startedAtMs);
+function unavailableText({ target, name, isSuspect, error }: Failed): string {
+  const { op, subject, why, hint } = error;
+  const advice = hint === undefined ? '' : `. ${hint}`;
+  const state = isSuspect ? 'is damaged and cannot be filled again now' : 'cannot be filled now';
+  const cause = `${op}: ${subject}: ${why ?? 'no answer'}`;
+  return (
+    `siphon: base for disk ${target} (${name}) ${state}: ${cause}; ` +
+    `nothing was changed; try again later (siphon status tells what is down)${advice}`
+  );
+}
+
+function unansweredText({ target, name }: BaseFact): string {
+  const why = 'no monitor or OSD of its Ceph cluster has answered yet';
+  return (
+    `siphon: base for disk ${target} (${name}) cannot be filled now: ${why}; ` +
+    'nothing was changed; try again when it answers (siphon status tells)'
+  );
+}
+
+function fillingText(base: BaseFact, others: number, facts: StartFacts): string {
+  const progress = base.state === 'filling' ? base.progress : undefined;
+  const remainingMs = progress?.remainingMs;
   const done = progress === undefined ? '' : `: ${formatProgress(progress)}`;
   const beside = others === 0 ? '' : ` (and ${others} more)`;
-  const when = remainingMs === null ? 'in a minute' : `in about ${formatWait(remainingMs)}`;
+  const when = remainingMs === undefined ? 'in a minute' : `in about ${formatWait(remainingMs)}`;
   return (
     `siphon: base for disk ${base.target} (${base.name})${beside} is being filled${done}; ` +
     `try again ${when}, or: siphon start ${shellWord(facts.domainName)}`

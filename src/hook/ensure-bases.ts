@@ -121,9 +121,9 @@ function stateOf(awaited: Awaited | undefined): BaseState {
   const { fill, outcome, isSuspect } = awaited;
   if (outcome?.error !== undefined) return { state: 'failed', isSuspect, error: outcome.error };
   if (outcome !== undefined) return { state: 'present' };
+  if (!fill.isResolved()) return { state: 'unanswered' };
   const progress = fill.progress();
-  const facts = { state: 'filling', startedAtMs: fill.startedAtMs } as const;
-  return progress === undefined ? facts : { ...facts, progress };
+  return { state: 'filling', ...(progress === undefined ? {} : { progress }) };
 }
 
 /** Each once. */

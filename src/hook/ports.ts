@@ -32,7 +32,8 @@ export type BaseStanding =
 export interface RunningFill {
   /** Settles with the fill: undefined when the base is there, else why it is not. Never rejects. */
   readonly ended: Promise<WireError | undefined>;
-  readonly startedAtMs: number;
+  /** Whether Ceph has told what the source is: before that nothing is filled. */
+  isResolved(): boolean;
   /** undefined before the first bytes were counted. */
   progress(): JobProgress | undefined;
 }

@@ -2,13 +2,6 @@
 
 import { CephError, LibraryError } from 'ceph-napi';
 import { codeOfErrno, OperatingError } from '../wire/errors.ts';
-import type { SourceIds } from '../wire/vocabulary.ts';
-
-/** How a source is called in messages: its ids, which are what was asked for. */
-export function describeSource(ids: SourceIds): string {
-  const namespace = ids.namespace === '' ? '' : `.${ids.namespace}`;
-  return `${ids.fsid}/${ids.poolId}${namespace}/${ids.imageId}@${ids.snapId}`;
-}
 
 /** Runs one call of librados or librbd; what it throws is named by `op` and `subject`. */
 export async function withCeph<T>(op: string, subject: string, run: () => Promise<T>): Promise<T> {

@@ -19,6 +19,7 @@ export class HashLane implements AsyncDisposable {
   readonly #waiting: Waiting<void>[] = [];
   #finishing: Waiting<HashOutcome> | undefined;
   #fault: unknown;
+  #zeroBytes = 0;
 
   /** Starts the thread; what is fed before it runs waits in its queue. */
   constructor(job: HashJob, memory: SharedArrayBuffer) {
@@ -27,6 +28,11 @@ export class HashLane implements AsyncDisposable {
     this.#worker.on('message', (message: FromHashThread) => this.#take(message));
     this.#worker.on('error', (error) => this.#fail(error));
     this.#worker.on('exit', () => this.#fail(new Error('the hash thread ended early')));
+  }
+
+  /** How much of the holes is hashed. */
+  get zeroBytes(): number {
+    return this.#zeroBytes;
   }
 
   /** Hashes `length` bytes of the shared memory. Resolves when they may be overwritten. */
@@ -64,8 +70,17 @@ export class HashLane implements AsyncDisposable {
   }
 
   #take(message: FromHashThread): void {
-    if (message.kind === 'consumed') this.#waiting.shift()?.resolve();
-    else this.#finishing?.resolve(message.outcome);
+    switch (message.kind) {
+      case 'consumed':
+        this.#waiting.shift()?.resolve();
+        break;
+      case 'zeros':
+        this.#zeroBytes += message.length;
+        break;
+      case 'finished':
+        this.#finishing?.resolve(message.outcome);
+        break;
+    }
   }
 
   #fail(why: unknown): void {

@@ -14,13 +14,15 @@ export type ToHashThread =
   | { readonly kind: 'data'; readonly start: number; readonly length: number }
   | { readonly kind: 'hole'; readonly length: number }
   | { readonly kind: 'finish' };
-/** `consumed`: the oldest `data` that was not answered yet. */
+/** `consumed`: the oldest `data` that was not answered yet. `zeros`: so many bytes of holes more, told while they are hashed. */
 export type FromHashThread =
   | { readonly kind: 'consumed' }
+  | { readonly kind: 'zeros'; readonly length: number }
   | { readonly kind: 'finished'; readonly outcome: HashOutcome };
 
 /** Holes are hashed from here: small enough to stay in a core's cache. */
 const zeros = Buffer.alloc(256 * 1024);
+const TELL_EVERY_MS = 50;
 
 const port = parentPort;
 assert(port, 'runs in a thread');
@@ -33,9 +35,7 @@ port.on('message', (message: ToHashThread) => {
       port.postMessage({ kind: 'consumed' } satisfies FromHashThread);
       break;
     case 'hole':
-      for (let left = message.length; left > 0; left -= zeros.length) {
-        hasher.update(left < zeros.length ? zeros.subarray(0, left) : zeros);
-      }
+      hashZeros(message.length);
       break;
     case 'finish':
       port.postMessage({ kind: 'finished', outcome: hasher.finish() } satisfies FromHashThread);
@@ -43,3 +43,20 @@ port.on('message', (message: ToHashThread) => {
       break;
   }
 });
+
+function hashZeros(length: number): void {
+  let toldAtMs = performance.now();
+  let untold = 0;
+  const tell = () => {
+    port?.postMessage({ kind: 'zeros', length: untold } satisfies FromHashThread);
+    untold = 0;
+    toldAtMs = performance.now();
+  };
+  for (let left = length; left > 0; left -= zeros.length) {
+    const bytes = left < zeros.length ? zeros.subarray(0, left) : zeros;
+    hasher.update(bytes);
+    untold += bytes.length;
+    if (performance.now() - toldAtMs >= TELL_EVERY_MS) tell();
+  }
+  tell();
+}

@@ -4,8 +4,9 @@ import { INSPECT_HEAD_BYTES, inspectHead } from '../trust/inspect.ts';
 import type { Verdict } from '../trust/verify.ts';
 import { hashJobs, judge } from '../trust/verify.ts';
 import { OperatingError } from '../wire/errors.ts';
+import { formatSource } from '../wire/source.ts';
 import type { FillProgress, FillResult, FillSpec } from '../wire/worker-protocol.ts';
-import { cancelled, describeSource } from './errors.ts';
+import { cancelled } from './errors.ts';
 import { PartialFile } from './partial-file.ts';
 import type { Sink } from './sink.ts';
 import { qcow2Sink, verbatimSink } from './sink.ts';
@@ -16,11 +17,11 @@ import { startHashing, stream } from './stream.ts';
 
 export interface ExportOptions {
   readonly signal?: AbortSignal;
-  /** Told a few times a second, and at the end. */
+  /** Told a few times a second while bytes pass, and when all are through. */
   readonly onProgress?: (progress: FillProgress) => void;
 }
 
-type DigestSpec = Pick<FillSpec, 'ceph' | 'ids' | 'plan'>;
+type DigestSpec = Pick<FillSpec, 'ceph' | 'ids' | 'name' | 'plan'>;
 type Accepted = { readonly kind: 'raw' | 'qcow2'; readonly virtualSizeBytes: number };
 
 /**
@@ -72,11 +73,11 @@ async function run<T>(
   work: (opened: Opened) => Promise<T>,
 ): Promise<T> {
   const { signal } = options;
-  const subject = describeSource(spec.ids);
+  const subject = formatSource(spec.name);
   try {
     signal?.throwIfAborted();
     await using hashing = startHashing(hashJobs(spec.plan), new SlotMemory());
-    await using source = await Source.open(spec.ceph, spec.ids);
+    await using source = await Source.open(spec);
     return await work({ source, hashing, head: await inspect(spec, source) });
   } catch (error) {
     throw signal?.aborted ? cancelled(subject) : error;
@@ -101,7 +102,7 @@ function sinkFor(spec: FillSpec, file: PartialFile, head: Accepted, sizeBytes: n
   return isRewritten ? qcow2Sink(file, sizeBytes) : verbatimSink(file, head.kind, sizeBytes);
 }
 
-/** All bytes through; then the file made safe while the hashes end; then the look that decides whether they count, and the verdict. */
+/** All bytes through; then the look that decides whether they count, and the verdict. */
 async function transfer(
   spec: DigestSpec,
   options: ExportOptions,
@@ -109,11 +110,14 @@ async function transfer(
   hashing: Hashing,
   sink?: Sink,
 ): Promise<{ verdict: Verdict; allocatedBytes: number }> {
-  await stream({ source, hashing, sink, timeoutMs: spec.ceph.timeoutMs, ...options });
-  const [outcomes, allocatedBytes = 0] = await Promise.all([
-    hashing.finish(options.signal),
-    sink?.complete(),
-  ]);
+  const { timeoutMs } = spec.ceph;
+  const { outcomes, allocatedBytes } = await stream({
+    source,
+    hashing,
+    sink,
+    timeoutMs,
+    ...options,
+  });
   await source.lookAgain();
   options.signal?.throwIfAborted();
   return { verdict: judge(spec.plan, outcomes, source.subject), allocatedBytes };

@@ -3,9 +3,10 @@
 import type { Pool } from 'ceph-napi';
 import { Cluster, Image, ImageReader } from 'ceph-napi';
 import { OperatingError } from '../wire/errors.ts';
+import { formatSource } from '../wire/source.ts';
 import type { SourceIds } from '../wire/vocabulary.ts';
-import type { CephSettings } from '../wire/worker-protocol.ts';
-import { describeSource, withCeph } from './errors.ts';
+import type { CephSettings, FillSpec } from '../wire/worker-protocol.ts';
+import { withCeph } from './errors.ts';
 
 /** librbd's own cache and read-ahead only copy what is read once, in order. */
 const OPTIONS = { rbd_cache: 'false' };
@@ -18,8 +19,14 @@ export class Source implements AsyncDisposable {
   readonly #pool: Pool;
   readonly #reader: ImageReader;
 
-  private constructor(ids: SourceIds, pool: Pool, image: Image, sizeBytes: number) {
-    this.subject = describeSource(ids);
+  private constructor(
+    subject: string,
+    ids: SourceIds,
+    pool: Pool,
+    image: Image,
+    sizeBytes: number,
+  ) {
+    this.subject = subject;
     this.image = image;
     this.sizeBytes = sizeBytes;
     this.#ids = ids;
@@ -28,15 +35,15 @@ export class Source implements AsyncDisposable {
   }
 
   /** @throws OperatingError `mismatch` (another cluster), `not-found`, `denied`, `unavailable` */
-  static async open(ceph: CephSettings, ids: SourceIds): Promise<Source> {
-    const subject = describeSource(ids);
+  static async open({ ceph, ids, name }: Pick<FillSpec, 'ceph' | 'ids' | 'name'>): Promise<Source> {
+    const subject = formatSource(name);
     await using stack = new AsyncDisposableStack();
     const cluster = stack.use(await connect(ceph));
     await assertCluster(cluster, ceph, ids);
     return await withCeph('open source', subject, async () => {
       const pool = await cluster.openPool(ids.poolId, ids.namespace);
       const image = await Image.open(pool, { id: ids.imageId }, { snapshot: ids.snapId });
-      const source = new Source(ids, pool, image, await image.size());
+      const source = new Source(subject, ids, pool, image, await image.size());
       stack.move();
       return source;
     });

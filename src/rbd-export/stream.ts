@@ -4,20 +4,21 @@ import type { HashJob, HashOutcome } from '../trust/verify.ts';
 import type { FillProgress } from '../wire/worker-protocol.ts';
 import { readExtents } from './extents.ts';
 import { HashLane } from './hash-lane.ts';
-import { runPipeline } from './pipeline.ts';
+import { startMeter } from './meter.ts';
+import { type PipelinePorts, runPipeline } from './pipeline.ts';
 import { segmentsOf } from './segments.ts';
 import type { Sink } from './sink.ts';
 import type { SlotMemory } from './slots.ts';
 import { CHUNK_BYTES, SLOTS } from './slots.ts';
 import type { Source } from './source.ts';
 
-const PROGRESS_EVERY_MS = 200;
-
 /** The hash threads of one export, and the memory that they read. */
 export interface Hashing extends AsyncDisposable {
   readonly memory: SlotMemory;
   data(slot: number, length: number): Promise<void>;
   hole(length: number): void;
+  /** How much of the holes all threads have hashed. */
+  readonly zeroBytes: number;
   finish(signal?: AbortSignal): Promise<HashOutcome[]>;
 }
 
@@ -29,6 +30,9 @@ export function startHashing(jobs: readonly HashJob[], memory: SlotMemory): Hash
       await Promise.all(lanes.map((lane) => lane.data(memory.startOf(slot), length)));
     },
     hole: (length) => lanes.forEach((lane) => lane.hole(length)),
+    get zeroBytes() {
+      return Math.min(...lanes.map((lane) => lane.zeroBytes));
+    },
     finish: (signal) => Promise.all(lanes.map((lane) => lane.finish(signal))),
     async [Symbol.asyncDispose]() {
       await Promise.all(lanes.map((lane) => lane[Symbol.asyncDispose]()));
@@ -46,41 +50,42 @@ export interface StreamRequest {
   readonly onProgress?: (progress: FillProgress) => void;
 }
 
-/** Reads what is allocated, writes it, and hashes everything. Resolves when nothing is in flight any more. */
-export async function stream(request: StreamRequest): Promise<void> {
-  const { source, hashing, sink, timeoutMs, signal } = request;
-  const { memory } = hashing;
-  const extents = await readExtents(source.image, source.sizeBytes, signal);
-  const progress = meter(extents.totalBytes, request.onProgress);
-  await runPipeline(
-    segmentsOf(extents, source.sizeBytes, CHUNK_BYTES),
-    {
-      slots: SLOTS,
-      readTimeoutMs: timeoutMs,
-      read: (slot, { offset, length }) => source.read(memory.bytes(slot, length), offset),
-      async write(slot, { offset, length }) {
-        await sink?.write(memory.bytes(slot, CHUNK_BYTES), length, offset);
-      },
-      hash: (slot, { length }) => hashing.data(slot, length),
-      hashHole: (length) => hashing.hole(length),
-      done: ({ length }) => progress(length),
-    },
-    signal,
-  );
+export interface Streamed {
+  readonly outcomes: readonly HashOutcome[];
+  /** What the sink's file takes on disk; 0 without one. */
+  readonly allocatedBytes: number;
 }
 
-function meter(
-  totalBytes: number,
-  tell: (progress: FillProgress) => void = () => {},
-): (bytes: number) => void {
-  let doneBytes = 0;
-  let toldAtMs = performance.now();
-  tell({ doneBytes, totalBytes });
-  return (bytes) => {
-    doneBytes += bytes;
-    const now = performance.now();
-    if (doneBytes < totalBytes && now - toldAtMs < PROGRESS_EVERY_MS) return;
-    toldAtMs = now;
-    tell({ doneBytes, totalBytes });
+/** Reads what is allocated, writes it, and hashes everything; then makes the file safe while the hashes end. */
+export async function stream(request: StreamRequest): Promise<Streamed> {
+  const { source, hashing, sink, signal, onProgress } = request;
+  const extents = await readExtents(source.image, source.sizeBytes, signal);
+  const sizes = { totalBytes: source.sizeBytes, allocatedBytes: extents.totalBytes };
+  using meter = startMeter({ ...sizes, zeroBytes: () => hashing.zeroBytes }, onProgress);
+  const segments = segmentsOf(extents, source.sizeBytes, CHUNK_BYTES);
+  await runPipeline(segments, portsOf(request, meter.read), signal);
+  const [outcomes, allocatedBytes = 0] = await Promise.all([
+    hashing.finish(signal),
+    sink?.complete(),
+  ]);
+  meter.tell();
+  return { outcomes, allocatedBytes };
+}
+
+function portsOf(
+  { source, hashing, sink, timeoutMs }: StreamRequest,
+  done: (bytes: number) => void,
+): PipelinePorts {
+  const { memory } = hashing;
+  return {
+    slots: SLOTS,
+    readTimeoutMs: timeoutMs,
+    read: (slot, { offset, length }) => source.read(memory.bytes(slot, length), offset),
+    async write(slot, { offset, length }) {
+      await sink?.write(memory.bytes(slot, CHUNK_BYTES), length, offset);
+    },
+    hash: (slot, { length }) => hashing.data(slot, length),
+    hashHole: (length) => hashing.hole(length),
+    done: ({ length }) => done(length),
   };
 }

@@ -2,7 +2,11 @@
 
 import { createHash, createVerify } from 'node:crypto';
 import { OperatingError } from '../wire/errors.ts';
-import type { ExpectedSignature, VerificationPlan } from '../wire/verification-plan.ts';
+import {
+  type ExpectedSignature,
+  type VerificationPlan,
+  whoSays,
+} from '../wire/verification-plan.ts';
 import type { DigestAlgorithm, Digests, Verification, VerifiedBy } from '../wire/vocabulary.ts';
 import { isGoodSignature } from './signature.ts';
 
@@ -64,7 +68,8 @@ export function judge(
   for (const { algorithm, hex, from } of plan.digests) {
     const found = digests[algorithm];
     if (found !== hex) {
-      throw corrupt(subject, `${algorithm} is ${found ?? 'not known'}, but ${spoken(from)} ${hex}`);
+      const read = `${algorithm} is ${found ?? 'not known'} as read`;
+      throw corrupt(subject, `${read}, but ${whoSays(plan, from)} says ${hex}`);
     }
     by.push({ what: 'digest', algorithm, from });
   }
@@ -95,11 +100,8 @@ function digestsOf(outcomes: readonly HashOutcome[]): Digests {
   );
 }
 
-function spoken(from: 'operator' | 'properties'): string {
-  return from === 'operator' ? 'the operator expects' : "the source's properties say";
-}
-
 function corrupt(subject: string, why: string): OperatingError {
-  const hint = 'Nothing was kept. Find out who changed the image, or publish it again.';
+  const hint =
+    'Nothing was kept. Find out which side is wrong: correct what was said (siphon describe), or publish the image again.';
   return new OperatingError({ code: 'corrupt', op: 'verify', subject, why, hint });
 }

@@ -4,6 +4,7 @@
 import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { inspect } from 'node:util';
+import { exitNow, kill } from './exit.ts';
 import { serve } from './serve.ts';
 
 const SOCKET_FD = 3;
@@ -19,6 +20,7 @@ serve({
   },
   onEnd: (settled, cause) => {
     if (cause) process.stderr.write(`worker: ${cause.message}\n`);
+    const end = () => void exitNow(cause ? 1 : 0);
     setTimeout(end, SETTLE_MS);
     settled.then(end, end);
   },
@@ -30,10 +32,5 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal
 // A defect ends the worker, and its last line is what siphond reports.
 process.on('uncaughtException', (error: unknown) => {
   writeSync(2, `${inspect(error)}\ndefect: ${String(error).split('\n')[0]}\n`);
-  end();
+  kill();
 });
-
-/** process.exit() joins libuv's threads, and one that waits in librados never returns: only SIGKILL ends that for certain. */
-function end(): void {
-  process.kill(process.pid, 'SIGKILL');
-}

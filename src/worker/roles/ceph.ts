@@ -3,6 +3,7 @@
 import type { CephMethods, CephSettings } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { Connections } from './ceph/connections.ts';
+import { examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
 import { setProperties } from './ceph/properties.ts';
 import { listSets, putSet, removeSet } from './ceph/sets.ts';
@@ -13,7 +14,7 @@ export const startCephRole = ((settings) => {
   const connections = new Connections(settings as CephSettings);
   return {
     handlers: {
-      status: () => connections.as('fill', status),
+      status: ({ as = 'fill' }) => connections.as(as, status),
       resolveSource: (name) => connections.as('fill', (session) => resolveSource(session, name)),
       describeSource: (ids) => connections.as('fill', (session) => describeSource(session, ids)),
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
@@ -28,6 +29,8 @@ export const startCephRole = ((settings) => {
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),
       removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
       listSets: (at) => connections.as('snapshot', (session) => listSets(session, at)),
+      examine: (what) => connections.as(what.as, (session) => examine(session, what)),
+      readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),
     },
   };
 }) satisfies (settings: unknown) => Role<CephMethods> satisfies StartRole;

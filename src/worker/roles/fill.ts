@@ -1,6 +1,7 @@
 // The `fill` role: one fill or one digest, then siphond ends the worker. A cancel removes the partial file before it answers.
 
 import { digestImage, exportImage } from '../../rbd-export/index.ts';
+import { formatSource } from '../../wire/source.ts';
 import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { during } from '../translate-error.ts';
@@ -12,6 +13,6 @@ export const startFillRole = (() => ({
   },
 })) satisfies () => Role<FillMethods> satisfies StartRole;
 
-function stepOf(op: string, { ids }: Pick<FillSpec, 'ids'>) {
-  return { op, subject: `image ${ids.imageId}@${ids.snapId} of pool ${ids.poolId}` };
+function stepOf(op: string, { name }: Pick<FillSpec, 'name'>) {
+  return { op, subject: formatSource(name) };
 }

@@ -4,6 +4,7 @@ import {
   type Connection,
   type Domain,
   type DomainFilter,
+  hypervisorVersion,
   isLibvirtError,
   listDomains,
   lookUpDomainByName,
@@ -35,6 +36,11 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
           await found.start();
           return null;
         }),
+      versions: () =>
+        during({ op: 'read versions', subject: 'libvirt' }, async () => ({
+          libvirt: await link.connection.version(),
+          hypervisor: await hypervisorVersion(link.connection),
+        })),
     },
   };
 }) satisfies (

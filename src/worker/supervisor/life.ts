@@ -54,6 +54,7 @@ export function startLife(options: LifeOptions): Life {
   const exited = exitOf(child);
   const facts: { -readonly [K in keyof EndingFacts]: EndingFacts[K] } = {};
   let isEnded = false;
+  let isAsked = false;
   const finish = () => {
     if (isEnded) return;
     isEnded = true;
@@ -73,7 +74,8 @@ export function startLife(options: LifeOptions): Life {
     (cause) => {
       if (cause instanceof FrameError) return kill(cause.message);
       facts.channelError = cause?.message ?? 'closed by the worker';
-      setTimeout(finish, EXIT_AFTER_CHANNEL_MS).unref();
+      // Asked to end, it may take its time: until `end` kills it.
+      if (!isAsked) setTimeout(finish, EXIT_AFTER_CHANNEL_MS).unref();
     },
   );
   void exited.then((exit) => {
@@ -91,6 +93,7 @@ export function startLife(options: LifeOptions): Life {
       finish();
     },
     end: async (endMs) => {
+      isAsked = true;
       channel?.end();
       const timer = setTimeout(() => kill('it did not end when asked'), endMs);
       // A process in uninterruptible sleep outlives SIGKILL: it is not waited for without bound.

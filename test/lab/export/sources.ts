@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import type { ErrorCode } from '../../../src/wire/errors.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
+import { parseSource } from '../../../src/wire/source.ts';
 import type { SourceIds } from '../../../src/wire/vocabulary.ts';
 import type { CephSettings, FillSpec } from '../../../src/wire/worker-protocol.ts';
 import { must, sh } from '../support/host.ts';
@@ -48,6 +49,7 @@ export async function specOf(
   return {
     ceph: CEPH,
     ids,
+    name: parseSource(source.startsWith('rbd:') ? source : `rbd:${source}`),
     plan: { digests: [] },
     partialPath: `${folder}/partial`,
     rawBecomes: 'qcow2',

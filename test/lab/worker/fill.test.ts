@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { before, test } from 'node:test';
-import type { SourceFacts } from '../../../src/wire/vocabulary.ts';
+import type { SourceFacts, SourceName } from '../../../src/wire/vocabulary.ts';
 import type { CephSettings, FillMethods, FillProgress } from '../../../src/wire/worker-protocol.ts';
 import { startWorker } from '../../../src/worker/supervisor/index.ts';
 import { must, run, until } from '../support/host.ts';
@@ -21,6 +21,8 @@ import {
 
 const cleanup = fileCleanup();
 const MIB = 2 ** 20;
+/** What messages call the source, whatever it is. */
+const NAME: SourceName = { pool: 'images', namespace: '', image: 'deb', snap: 's' };
 let ceph: CephSettings;
 let pool: string;
 let folder: string;
@@ -82,14 +84,21 @@ test('a fill gives a file equal to the source, with its digest and progress', as
   const partialPath = `${folder}/whole.partial`;
   const progress: FillProgress[] = [];
   await using worker = fillWorker();
-  const spec = { ceph, ids, plan, partialPath, rawBecomes: 'qcow2' } as const;
+  const spec = { ceph, ids, name: NAME, plan, partialPath, rawBecomes: 'qcow2' } as const;
   const onProgress = (each: FillProgress) => progress.push(each);
   const result = await worker.call('fill', spec, { deadlineMs: 60_000, onProgress });
   assert.deepEqual(
     [result.format, result.virtualSizeBytes, result.digests.sha256],
     ['qcow2', 64 * MIB, hex],
   );
-  assert.deepEqual(progress.at(-1), { doneBytes: 16 * MIB, totalBytes: 16 * MIB });
+  const { remainingMs: _, ...last } = progress.at(-1) ?? assert.fail('nothing was told');
+  const [doneBytes, readBytes] = [64 * MIB, 16 * MIB];
+  assert.deepEqual(last, {
+    doneBytes,
+    totalBytes: doneBytes,
+    readBytes,
+    allocatedBytes: readBytes,
+  });
   await must(
     'qemu-img',
     'compare',
@@ -100,7 +109,11 @@ test('a fill gives a file equal to the source, with its digest and progress', as
     partialPath,
     `rbd:${pool}/whole@snap`,
   );
-  const digested = await worker.call('digest', { ceph, ids, plan }, { deadlineMs: 60_000 });
+  const digested = await worker.call(
+    'digest',
+    { ceph, ids, name: NAME, plan },
+    { deadlineMs: 60_000 },
+  );
   assert.equal(digested.digests.sha256, hex);
 });
 
@@ -110,8 +123,19 @@ test('a digest that differs is corrupt, and leaves nothing', async () => {
     digests: [{ algorithm: 'sha256', hex: '0'.repeat(64), from: 'operator' }],
   } as const;
   await using worker = fillWorker();
-  const spec = { ceph, ids, plan, partialPath: `${folder}/wrong`, rawBecomes: 'raw' } as const;
-  await failing(worker.call('fill', spec, soon), 'corrupt', /./);
+  const spec = {
+    ceph,
+    ids,
+    name: NAME,
+    plan,
+    partialPath: `${folder}/wrong`,
+    rawBecomes: 'raw',
+  } as const;
+  await failing(
+    worker.call('fill', spec, soon),
+    'corrupt',
+    /verify: rbd:images\/deb@s: sha256 is /,
+  );
   assert.ok(!(await readdir(folder)).includes('wrong'));
 });
 
@@ -125,7 +149,14 @@ for (const way of ['cancel', 'dispose', 'kill -9'] as const) {
     const plan = {
       digests: [{ algorithm: 'sha512', hex: '0'.repeat(128), from: 'operator' }],
     } as const;
-    const spec = { ceph, ids, plan, partialPath: `${folder}/${name}`, rawBecomes: 'raw' } as const;
+    const spec = {
+      ceph,
+      ids,
+      name: NAME,
+      plan,
+      partialPath: `${folder}/${name}`,
+      rawBecomes: 'raw',
+    } as const;
     const call = worker.call('fill', spec, {
       deadlineMs: 60_000,
       signal: controller.signal,

@@ -5,7 +5,6 @@ import {
   type BaseFact,
   type BaseState,
   decideStart,
-  estimateRemainingMs,
   type StartFacts,
 } from '../../../src/hook/decide.ts';
 
@@ -21,8 +20,7 @@ function facts(bases: readonly BaseFact[], rest: Partial<StartFacts> = {}): Star
 
 const FILLING: BaseState = {
   state: 'filling',
-  startedAtMs: 0,
-  progress: { doneBytes: 0.37 * 1.2 * GIB, totalBytes: 1.2 * GIB },
+  progress: { doneBytes: 0.37 * 1.2 * GIB, totalBytes: 1.2 * GIB, remainingMs: 8100 },
 };
 const FAILED: BaseState = {
   state: 'failed',
@@ -60,7 +58,7 @@ test('after it, prepare is refused with the progress and when to try again', () 
 });
 
 test('without a rate yet, and with several, the text says what it knows', () => {
-  const waiting: BaseState = { state: 'filling', startedAtMs: 4000 };
+  const waiting: BaseState = { state: 'filling' };
   const decision = decideStart(
     facts([base(waiting), base(waiting, 'vdb')], { domainName: "it's a vm" }),
   );
@@ -97,10 +95,9 @@ test('migrate and restore leave a fill that goes on to the prepare after them', 
 });
 
 const anyState: fc.Arbitrary<BaseState> = fc.oneof(
-  fc.constant<BaseState>({ state: 'present' }),
+  fc.constantFrom<BaseState[]>({ state: 'present' }, { state: 'unanswered' }),
   fc.record({
     state: fc.constant('filling' as const),
-    startedAtMs: fc.nat(10_000),
     progress: fc.record({ doneBytes: fc.nat(), totalBytes: fc.nat() }),
   }),
   fc.record({
@@ -129,10 +126,30 @@ test('a refusal is one line without controls, and only for what is missing', () 
   );
 });
 
-test('the rest of a fill takes as long as its rate so far says', () => {
-  assert.equal(estimateRemainingMs({ doneBytes: 25, totalBytes: 100 }, 10_000), 30_000);
-  assert.equal(estimateRemainingMs({ doneBytes: 100, totalBytes: 100 }, 10_000), 0);
-  assert.equal(estimateRemainingMs({ doneBytes: 0, totalBytes: 100 }, 10_000), null);
-  assert.equal(estimateRemainingMs({ doneBytes: 5, totalBytes: 100 }, 0), null);
-  assert.equal(estimateRemainingMs({ doneBytes: 200, totalBytes: 100 }, 10), 0);
+test('while its cluster does not answer nothing is being filled, and the text says so', () => {
+  const unanswered = base({ state: 'unanswered' });
+  assert.equal(decideStart(facts([unanswered], { deadlineMs: 9000 })).kind, 'wait');
+  assert.equal(decideStart(facts([unanswered], { operation: 'restore' })).kind, 'allow');
+  assert.deepEqual(decideStart(facts([base(FILLING, 'vdb'), unanswered])), {
+    kind: 'refuse',
+    message:
+      'siphon: base for disk vda (rbd:images/debian-12@snap) cannot be filled now: no monitor or OSD of its ' +
+      'Ceph cluster has answered yet; nothing was changed; try again when it answers (siphon status tells)',
+  });
+});
+
+test('a cluster that could not be reached is named', () => {
+  const error = {
+    code: 'unavailable',
+    op: 'connect',
+    subject: 'client.siphon-fill by /etc/ceph/ceph.conf',
+    why: 'ETIMEDOUT',
+  } as const;
+  assert.deepEqual(decideStart(facts([base({ state: 'failed', isSuspect: false, error })])), {
+    kind: 'refuse',
+    message:
+      'siphon: base for disk vda (rbd:images/debian-12@snap) cannot be filled now: connect: ' +
+      'client.siphon-fill by /etc/ceph/ceph.conf: ETIMEDOUT; ' +
+      'nothing was changed; try again later (siphon status tells what is down)',
+  });
 });

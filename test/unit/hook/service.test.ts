@@ -27,7 +27,7 @@ function bench(fake: Fake = {}) {
     standingOf: () => ({ kind: fake.standing ?? 'present' }),
     fill(id) {
       did.push(`fill ${id}`);
-      return { ended: fill.promise, startedAtMs: 0, progress: () => undefined };
+      return { ended: fill.promise, isResolved: () => true, progress: () => undefined };
     },
     leaseRunning: (domain, ids) => void did.push(`lease ${domain.uuid === UUIDS[0]} ${ids.join()}`),
     endRunning: () => void did.push('end'),

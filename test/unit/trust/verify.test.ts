@@ -66,10 +66,14 @@ test('digests: right, wrong, and one of two wrong', () => {
   });
   assert.throws(
     () => check({ digests: [right] }, flipped(IMAGE)),
-    isCorrupt(/sha512 is \w{128}, but the operator expects \w{128}/),
+    isCorrupt(/sha512 is \w{128} as read, but the operator says \w{128}/),
   );
   const wrong = { algorithm: 'sha256', hex: '0'.repeat(64), from: 'properties' } as const;
-  assert.throws(() => check({ digests: [right, wrong] }, IMAGE), isCorrupt(/properties say 0{64}/));
+  const says = (who: string) => isCorrupt(new RegExp(`is \\w{64} as read, but ${who} says 0{64}`));
+  const digests = [right, wrong];
+  assert.throws(() => check({ digests }, IMAGE), says('the record beside the image'));
+  const given = { digests, propertiesFrom: 'file' } as const;
+  assert.throws(() => check(given, IMAGE), says('the properties file'));
 });
 
 for (const signature of [

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startWorker } from '../../../src/worker/supervisor/index.ts';
+import { startWorker, type WorkerLog } from '../../../src/worker/supervisor/index.ts';
 
 const MAIN = path.join(import.meta.dirname, '../../../src/worker/main.ts');
 const silent = () => undefined;
@@ -13,13 +13,13 @@ interface AnyMethods {
   [method: string]: { params: unknown; result: unknown };
 }
 
-const start = () =>
+const start = (log = { info: silent, warn: silent } as WorkerLog) =>
   startWorker<AnyMethods>({
     role: 'fill',
     settings: null,
     kind: 'one-shot',
     program: { execPath: process.execPath, args: [MAIN] },
-    log: { info: silent, warn: silent },
+    log,
   });
 
 test('a defect ends the worker, and its last words say which', async () => {
@@ -40,4 +40,16 @@ test('signals to the whole group do not end a worker: its channel does', async (
   assert.equal(worker.stats.state, 'ready');
   await worker[Symbol.asyncDispose]();
   assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('asked to end, it exits by itself and says that all is well', async () => {
+  const exits: object[] = [];
+  const info = (fields: object, text: string) => {
+    if (text === 'worker exited') exits.push(fields);
+  };
+  const worker = start({ info, warn: (_fields: object, text: string) => assert.fail(text) });
+  while (worker.stats.state !== 'ready') await delay(10);
+  const pid = worker.stats.pid!;
+  await worker[Symbol.asyncDispose]();
+  assert.deepEqual(exits, [{ role: 'fill', pid, exitCode: 0, signal: null }]);
 });

@@ -1,6 +1,7 @@
 // One connection for each cephx user, made at first use and kept. A failed one is never kept: a cluster that was down, a key that
 // was changed, caps that were granted are seen by the next call.
 
+import { statSync } from 'node:fs';
 import type { Cluster } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { CephSettings } from '../../../wire/worker-protocol.ts';
@@ -20,13 +21,18 @@ export interface Session {
 
 interface Link {
   readonly key: string;
+  /** What the keyring's file was when the connection was made. */
+  readonly keyring: string;
   readonly cluster: Promise<{ readonly cluster: Cluster; readonly fsid: string }>;
   users: number;
   isRetired: boolean;
 }
 
-/** EPERM, EACCES: caps are read when a session begins. ENOTCONN, ESHUTDOWN: it was blocklisted, for good. */
-const STALE_ERRNOS: readonly (number | undefined)[] = [1, 13, 107, 108];
+/**
+ * EPERM, EACCES: caps are read when a session begins. ENOTCONN, ESHUTDOWN: it was blocklisted, for good. ETIMEDOUT: librados
+ * goes on with the key that it began with, and where the monitors do not accept it any more it says nothing else, ever.
+ */
+const STALE_ERRNOS: readonly (number | undefined)[] = [1, 13, 107, 108, 110];
 
 export class Connections {
   readonly #settings: CephSettings;
@@ -59,10 +65,15 @@ export class Connections {
   #linkOf(identity: Identity): Link {
     const { name, keyring = '' } = this.#settings.users[identity];
     const key = `${name} ${keyring}`;
+    const found = fileMark(keyring || `/etc/ceph/ceph.client.${name}.keyring`);
     const known = this.#links.get(key);
-    if (known) return known;
+    if (known?.keyring === found) return known;
+    if (known) {
+      this.#retire(known);
+      this.#closeIfUnused(known);
+    }
     const cluster = connect(this.#settings, identity);
-    const made: Link = { key, cluster, users: 0, isRetired: false };
+    const made: Link = { key, keyring: found, cluster, users: 0, isRetired: false };
     this.#links.set(key, made);
     return made;
   }
@@ -79,6 +90,16 @@ export class Connections {
       ({ cluster }) => cluster.close().catch(reportClose),
       () => undefined, // it was never open, and its users have heard why
     );
+  }
+}
+
+/** What tells a file from the one that was there before; '' where none is to be seen: ceph.conf may name another. */
+function fileMark(path: string): string {
+  try {
+    const { ino, mtimeNs } = statSync(path, { bigint: true });
+    return `${ino} ${mtimeNs}`;
+  } catch {
+    return ''; // connecting says why, where it matters
   }
 }
 

@@ -1,0 +1,169 @@
+// What a user may do, by trying what changes nothing; and what the cluster says of itself.
+
+import {
+  abilities,
+  CephError,
+  errno,
+  feature,
+  Image,
+  isErrno,
+  listImages,
+  omapGetAll,
+  omapRemove,
+  type Pool,
+} from 'ceph-napi';
+import type { CephMethods, Examined, ImageAt } from '../../../wire/worker-protocol.ts';
+import { during } from '../../translate-error.ts';
+import type { Session } from './connections.ts';
+
+type Params = CephMethods['examine']['params'];
+
+export function examine(session: Session, params: Params): Promise<Examined> {
+  const step = { op: 'examine', subject: session.entity };
+  return during(step, () => examineAll(session, params));
+}
+
+async function examineAll(session: Session, { pools, disks }: Params): Promise<Examined> {
+  const [health, release, mayBlocklist, tried, looked] = await Promise.all([
+    healthOf(session),
+    releaseOf(session),
+    tryBlocklist(session),
+    Promise.all(pools.map(async (pool) => ({ pool, trial: await tryPool(session, pool) }))),
+    Promise.all(disks.map(async (at) => ({ at, trial: await lookAtDisk(session, at) }))),
+  ]);
+  const known = abilities().map(({ symbol, present, without }) => ({ symbol, present, without }));
+  return { health, release, mayBlocklist, pools: tried, disks: looked, abilities: known };
+}
+
+type Caps = CephMethods['readCaps']['result'];
+
+/** A user's caps, without its key. */
+export function readCaps(session: Session, { entity }: { readonly entity: string }): Promise<Caps> {
+  return during({ op: 'read caps', subject: entity }, () => capsOf(session, entity));
+}
+
+async function capsOf(session: Session, entity: string): Promise<Caps> {
+  try {
+    const [user] = (await ask(session, { prefix: 'auth get', entity })) as [Auth?];
+    return { caps: user?.caps ?? {} };
+  } catch (error) {
+    if (isErrno(error, errno.EACCES)) return {};
+    if (isErrno(error, errno.ENOENT)) return { caps: {} };
+    throw error;
+  }
+}
+
+interface Auth {
+  readonly caps: Readonly<Record<string, string>>;
+}
+
+async function ask({ cluster }: Session, command: object): Promise<unknown> {
+  const { output } = await cluster.monCommand({ ...command, format: 'json' });
+  return JSON.parse(output.toString());
+}
+
+async function healthOf(session: Session): Promise<Examined['health']> {
+  const { status, checks } = (await ask(session, { prefix: 'health' })) as Health;
+  const told = Object.entries(checks).map(([code, { summary }]) => ({
+    code,
+    summary: summary.message,
+  }));
+  return { status, checks: told };
+}
+
+interface Health {
+  readonly status: string;
+  readonly checks: Readonly<Record<string, { readonly summary: { readonly message: string } }>>;
+}
+
+async function releaseOf(session: Session): Promise<string> {
+  const { version } = (await ask(session, { prefix: 'version' })) as { readonly version: string };
+  return version;
+}
+
+/**
+ * Asks to blocklist an address that is none. The monitors look at the caps first (by their pattern `ADDRESS/NUMBER`), then at
+ * the address: EACCES says that this user may not, EINVAL that it might.
+ */
+async function tryBlocklist({ cluster }: Session): Promise<boolean> {
+  const addr = 'siphon-doctor/0';
+  try {
+    await cluster.monCommand({ prefix: 'osd blocklist', blocklistop: 'add', addr });
+    return true;
+  } catch (error) {
+    if (isErrno(error, errno.EACCES)) return false;
+    if (isErrno(error, errno.EINVAL)) return true;
+    throw error;
+  }
+}
+
+/** A key that siphon never writes: removing it is a write that changes nothing. */
+const NO_KEY = 'siphon.doctor';
+
+type Trials = readonly (readonly [op: string, trying: (pool: Pool) => Promise<unknown>])[];
+
+const READS: Trials = [
+  ['list images', (pool) => listImages(pool)],
+  ['open an image', openFirst],
+];
+
+const TRIALS: Readonly<Record<Session['identity'], Trials>> = {
+  fill: [...READS, ['read siphon.sources', (pool) => omapGetAll(pool, 'siphon.sources')]],
+  snapshot: [...READS, ['write siphon.sets', (pool) => omapRemove(pool, 'siphon.sets', [NO_KEY])]],
+  publish: [
+    ...READS,
+    ['write siphon.sources', (pool) => omapRemove(pool, 'siphon.sources', [NO_KEY])],
+  ],
+};
+
+async function openFirst(pool: Pool): Promise<void> {
+  const [first] = await listImages(pool);
+  if (first === undefined) return;
+  await using image = await Image.open(pool, { id: first.id }, { writable: false });
+  await image.stat();
+}
+
+async function tryPool(session: Session, name: string): Promise<PoolTrial> {
+  const { cluster, identity } = session;
+  try {
+    await using pool = await cluster.openPool(name);
+    for (const [op, trying] of TRIALS[identity]) {
+      const trial = await outcomeOf(op, () => trying(pool));
+      if (trial.kind !== 'may') return trial;
+    }
+    return { kind: 'may' };
+  } catch (error) {
+    if (isErrno(error, errno.ENOENT)) return { kind: 'absent' };
+    throw error;
+  }
+}
+
+type PoolTrial = Examined['pools'][number]['trial'];
+
+async function outcomeOf(op: string, trying: () => Promise<unknown>): Promise<PoolTrial> {
+  try {
+    await trying();
+    return { kind: 'may' };
+  } catch (error) {
+    if (isErrno(error, errno.ENOENT)) return { kind: 'may' }; // allowed, and nothing was there
+    if (isErrno(error, errno.EPERM) || isErrno(error, errno.EACCES)) return { kind: 'may-not', op };
+    if (error instanceof CephError) return { kind: 'untold', why: `${op}: ${error.message}` };
+    throw error;
+  }
+}
+
+async function lookAtDisk(
+  { cluster }: Session,
+  at: ImageAt,
+): Promise<Examined['disks'][number]['trial']> {
+  try {
+    await using pool = await cluster.openPool(at.pool, at.namespace);
+    await using image = await Image.open(pool, { name: at.image }, { writable: false });
+    return { kind: 'there', hasLock: ((await image.features()) & feature.exclusiveLock) !== 0 };
+  } catch (error) {
+    if (isErrno(error, errno.ENOENT)) return { kind: 'absent' };
+    // Whether this user may look there at all was tried with its pools.
+    if (error instanceof CephError) return { kind: 'untold' };
+    throw error;
+  }
+}

@@ -9,9 +9,10 @@ import {
 } from '../domain/base-path.ts';
 import type { Domain } from '../domain/domain.ts';
 import type { EvictAnswer, EvictRequest, PathAnswer } from '../wire/api.ts';
+import { OperatingError } from '../wire/errors.ts';
 import type { JobProgress } from '../wire/journal.ts';
 import { formatSource, parseSource } from '../wire/source.ts';
-import type { DiskFormat, SourceFacts, SourceIds } from '../wire/vocabulary.ts';
+import type { DiskFormat, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 import { basesOf, type ChainReaders, type DiskChain } from './chain.ts';
 import { chainReaders } from './chain-readers.ts';
@@ -21,9 +22,11 @@ import { checkFile, type FileCheck } from './file-check.ts';
 import { type Fill, Filler } from './fill.ts';
 import type { WarmAsk } from './fill-work.ts';
 import { createLeases, type Leases } from './leases.ts';
+import { createOverlays, type Overlays } from './overlays.ts';
 import type { CacheParts } from './parts.ts';
 import { type Recovery, recover } from './recover.ts';
-import { noBase } from './refusals.ts';
+import { noBase, severalBases } from './refusals.ts';
+import { basesNamed } from './selector.ts';
 import { formatOfFill } from './source-format.ts';
 import { type BaseView, viewWithPath } from './view.ts';
 
@@ -41,12 +44,12 @@ export interface Usage {
   readonly freeBytes: number;
 }
 
-/** BASE, below, is a base's id, its path (either folder), or a source's name. */
+/** BASE, below, is a base's id, its path (either folder), or a source's name, by which the catalogue or else Ceph knows it. */
 export interface Cache {
   /** To be called once, before anything else. */
   recover(): Promise<Recovery>;
   list(): BaseView[];
-  /** @throws OperatingError `not-found`, `usage` */
+  /** @throws OperatingError `not-found`, `usage`, `refused` where several bases carry the name */
   get(base: string): Promise<BaseView>;
   /** Where a source's base is or would be. @throws OperatingError as resolving it does. */
   path(source: string): Promise<PathAnswer>;
@@ -54,7 +57,7 @@ export interface Cache {
   pin(base: string): Promise<BaseView>;
   unpin(base: string): Promise<BaseView>;
   evict(request: EvictRequest): Promise<EvictAnswer>;
-  warm(ask: WarmAsk): Promise<Fill>;
+  warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill>;
   /** No SQL, no file, no Ceph. Take the lease first: then what is present stays. */
   presence(ids: SourceIds): Presence;
   /** Of a domain's disks; reads headers of files and of RBD images. */
@@ -79,12 +82,14 @@ class CacheOfParts implements Cache {
   readonly #evictor: Evictor;
   readonly #filler: Filler;
   readonly #readers: ChainReaders;
+  readonly #overlays: Overlays;
 
   constructor(parts: CacheParts) {
     this.#parts = parts;
-    this.#evictor = new Evictor(parts);
-    this.#filler = new Filler(parts, this.#evictor);
     this.#readers = chainReaders(parts);
+    this.#overlays = createOverlays(parts, this.#readers);
+    this.#evictor = new Evictor(parts, this.#overlays);
+    this.#filler = new Filler(parts, this.#evictor);
     this.leases = createLeases(parts);
   }
 
@@ -122,10 +127,10 @@ class CacheOfParts implements Cache {
 
   async evict({ dryRun, bases }: EvictRequest): Promise<EvictAnswer> {
     const wish = await this.#wishOf(bases);
-    const planned = this.#evictor.plan(wish);
+    const planned = await this.#evictor.plan(wish);
     const names = new Map(this.#parts.catalogue.bases.all().map(({ id, name }) => [id, name]));
-    const why = wish.kind === 'named' ? 'asked for' : 'to the limit';
-    const decided = dryRun ? planned : await this.#evictor.run(planned, why);
+    const reason = wish.kind === 'named' ? 'asked' : 'limit';
+    const decided = dryRun ? planned : await this.#evictor.run(planned, { reason });
     const decisions = decided.map(({ id, ...rest }: EvictDecision) => {
       const name = names.get(id);
       return { base: id, name: name === undefined ? id : formatSource(name), ...rest };
@@ -135,8 +140,8 @@ class CacheOfParts implements Cache {
     return { dryRun, decisions, freedBytes };
   }
 
-  warm(ask: WarmAsk): Promise<Fill> {
-    return this.#filler.warm(ask);
+  warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill> {
+    return this.#filler.warm(ask, onResolved);
   }
 
   presence(ids: SourceIds): Presence {
@@ -150,6 +155,7 @@ class CacheOfParts implements Cache {
   }
 
   basesOf(domain: Domain): Promise<DiskChain[]> {
+    this.#overlays.note(domain);
     return basesOf(domain, this.#readers);
   }
 
@@ -192,11 +198,34 @@ class CacheOfParts implements Cache {
   }
 
   async #idOf(base: string): Promise<string | undefined> {
-    if (base.startsWith('rbd:')) return baseId((await this.#resolve(base)).ids);
+    if (base.startsWith('rbd:')) return this.#idOfSource(parseSource(base), base);
     if (!base.startsWith('/')) return parseBaseId(base) === null ? undefined : base;
     const { mountPath, path } = this.#parts.settings;
     const identity = parseBasePath(mountPath, base) ?? parseBasePath(path, base);
     return identity === null ? undefined : baseId(identity.ids);
+  }
+
+  /** By the name that was last known, also where the source is gone or Ceph is down; else, and among several, by Ceph's word. */
+  async #idOfSource(name: SourceName, text: string): Promise<string> {
+    const { bases } = this.#parts.catalogue;
+    const known = basesNamed(bases.all(), await this.#withFsid(name)).map(({ id }) => id);
+    const [only, another] = known;
+    if (only !== undefined && another === undefined) return only;
+    const facts = await this.#filler.resolve(name).catch((error: unknown) => {
+      if (only === undefined || !(error instanceof OperatingError)) throw error;
+      throw severalBases(text, known, error);
+    });
+    const id = baseId(facts.ids);
+    if (only !== undefined && !known.includes(id)) throw severalBases(text, known);
+    if (bases.get(id) !== undefined) bases.amend(id, { name: facts.name });
+    return id;
+  }
+
+  /** Among several clusters, a name without an fsid is one of the default cluster. */
+  async #withFsid(name: SourceName): Promise<SourceName> {
+    const { clusters } = this.#parts;
+    if (name.fsid !== undefined || clusters.all.length === 1) return name;
+    return { ...name, fsid: await (await clusters.ofSource(name)).fsid() };
   }
 
   async #resolve(source: string): Promise<SourceFacts> {

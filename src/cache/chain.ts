@@ -4,10 +4,11 @@
 import type { BackingName } from '../domain/backing-name.ts';
 import { resolveBackingName } from '../domain/backing-name.ts';
 import { type BaseIdentity, parseBasePath } from '../domain/base-path.ts';
-import type { DiskSource, RbdName } from '../domain/disk-source.ts';
+import type { DiskSource } from '../domain/disk-source.ts';
 import type { Disk, Domain, Layer } from '../domain/domain.ts';
 import type { Qcow2Result } from '../domain/qcow2-header.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { ImagePlace } from '../wire/ports.ts';
 
 /** `bases` of an unknown chain: those that were found all the same. */
 export type DiskChain =
@@ -19,9 +20,8 @@ export type DiskChain =
       readonly reason: string;
     };
 
-export interface RbdHead extends RbdName {
+export interface RbdHead extends ImagePlace {
   readonly snapshot?: string;
-  readonly configFile?: string;
 }
 
 export interface ChainReaders {
@@ -40,6 +40,12 @@ export const CHAIN_DEPTH_MAX = 16;
 /** The chain of each disk of a domain, in the order of the disks. Never rejects for what a file or a cluster does not tell. */
 export async function basesOf(domain: Domain, readers: ChainReaders): Promise<DiskChain[]> {
   return Promise.all(domain.disks.map((disk) => chainOfDisk(disk, readers)));
+}
+
+/** Where the backing chain of a qcow2 file ends. */
+export function chainEndOf(path: string, readers: ChainReaders): Promise<ChainEnd> {
+  const overlay: Layer = { source: { kind: 'file', path }, format: 'qcow2' };
+  return walk({ layers: [overlay], isTerminated: false }, readers);
 }
 
 async function chainOfDisk(disk: Disk, readers: ChainReaders): Promise<DiskChain> {
@@ -63,7 +69,7 @@ async function chainOfDisk(disk: Disk, readers: ChainReaders): Promise<DiskChain
   return { kind: 'unknown', target, bases, reason: unknown.reason };
 }
 
-type ChainEnd =
+export type ChainEnd =
   | { readonly kind: 'base'; readonly base: BaseIdentity }
   /** It leans on nothing of ours. */
   | { readonly kind: 'end' }
@@ -154,7 +160,7 @@ function layerOfBacking(name: BackingName, stated: string | undefined): Layer | 
     return unknown(`siphon cannot follow the backing name ${JSON.stringify(name.text)}`);
   const format = name.format ?? stated;
   const source: DiskSource =
-    name.kind === 'file' ? name : { ...name, kind: 'rbd', hosts: [], isEncrypted: false };
+    name.kind === 'file' ? name : { hosts: [], ...name, kind: 'rbd', isEncrypted: false };
   return { source, ...(format === undefined ? {} : { format }) };
 }
 

@@ -5,10 +5,16 @@ import type { Base } from '../wire/vocabulary.ts';
 /** `unknown`: it could not be told, which counts as open. */
 export type OpenState = 'closed' | 'open' | 'unknown';
 
+/** Whether an overlay on this host leans on a base. `unknown` counts as if it did. */
+export type OverlayState =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'refers'; readonly path: string }
+  | { readonly kind: 'unknown'; readonly why: string };
+
 export type EvictFacts = Pick<
   Base,
   'id' | 'state' | 'isPinned' | 'leases' | 'allocatedBytes' | 'lastUsedAtMs'
-> & { readonly open: OpenState };
+> & { readonly open: OpenState; readonly overlay: OverlayState };
 
 export interface EvictDecision {
   readonly id: string;
@@ -49,6 +55,9 @@ export function reasonToKeep(base: EvictFacts): string | null {
   }
   if (base.open === 'open') return 'a process has it open';
   if (base.open === 'unknown') return 'it could not be told whether a process has it open';
+  if (base.overlay.kind === 'refers') return `the overlay ${base.overlay.path} refers to it`;
+  if (base.overlay.kind === 'unknown')
+    return `it could not be told whether an overlay refers to it: ${base.overlay.why}`;
   return null;
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { basePath } from '../domain/base-path.ts';
 import { OperatingError } from '../wire/errors.ts';
-import type { Job, JobProgress } from '../wire/journal.ts';
+import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import { formatSource } from '../wire/source.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
@@ -16,7 +16,7 @@ import type {
   SourceName,
   SourceProperties,
 } from '../wire/vocabulary.ts';
-import type { FillMethods, FillResult } from '../wire/worker-protocol.ts';
+import type { FillMethods, FillProgress, FillResult } from '../wire/worker-protocol.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 import {
   type DiskFile,
@@ -74,7 +74,7 @@ export interface Work {
   readonly job: Job;
   readonly want: Want;
   readonly priority: 'hook' | 'operator';
-  readonly onProgress: (progress: JobProgress) => void;
+  readonly onProgress: (progress: FillProgress) => void;
 }
 
 export function fillDataOf({ ask, id, facts, plan }: Want): FillData {
@@ -144,16 +144,30 @@ export async function fillBase(parts: CacheParts, work: Work): Promise<Base> {
 async function readSource(parts: CacheParts, work: Work, partial: string): Promise<FillResult> {
   const { job, want, priority, onProgress } = work;
   const { settings } = parts;
-  await using worker = await parts.startFillWorker(priority);
+  await using worker = await parts.startFillWorker(priority, job.id);
   const spec = {
     ceph: want.cluster.settings,
     ids: want.facts.ids,
+    name: want.facts.name,
     plan: want.plan,
     partialPath: partial,
     rawBecomes: want.ask.format ?? settings.rawBecomes,
   };
   const options = { deadlineMs: settings.fillDeadlineMs, signal: job.signal, onProgress };
-  return await worker.call('fill', spec, options);
+  return await aboutSource(want, worker.call('fill', spec, options));
+}
+
+/** Whoever asked named the source: an error of a file, a connection or the worker says so too. */
+async function aboutSource<T>({ facts }: Want, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    const subject = formatSource(facts.name);
+    if (!(cause instanceof OperatingError) || cause.subject === subject) throw cause;
+    const { code, message: why, hint } = cause;
+    const advice = hint === undefined ? {} : { hint };
+    throw new OperatingError({ code, op: 'fill', subject, why, cause, ...advice });
+  }
 }
 
 /** A read-only reader of a deleted image gets zeros and no error, so bytes count only if the source is still there after. */
@@ -230,10 +244,11 @@ export async function checkBase(parts: CacheParts, work: Work): Promise<Base> {
 
 async function digestSource(parts: CacheParts, work: Work): Promise<CheckResult> {
   const { job, want, priority, onProgress } = work;
-  await using worker = await parts.startFillWorker(priority);
-  const spec = { ceph: want.cluster.settings, ids: want.facts.ids, plan: want.plan };
+  await using worker = await parts.startFillWorker(priority, job.id);
+  const { ids, name } = want.facts;
+  const spec = { ceph: want.cluster.settings, ids, name, plan: want.plan };
   const options = { deadlineMs: parts.settings.fillDeadlineMs, signal: job.signal, onProgress };
-  return await worker.call('digest', spec, options);
+  return await aboutSource(want, worker.call('digest', spec, options));
 }
 
 /** What is read now must be what was read then: a snapshot does not change. */

@@ -3,8 +3,11 @@
 import { areBaseIds, baseId } from '../domain/base-path.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Job, JobProgress } from '../wire/journal.ts';
+import { decideWork } from '../wire/pause.ts';
 import { formatSource } from '../wire/source.ts';
+import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { Base, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
+import type { FillProgress } from '../wire/worker-protocol.ts';
 import { bytesToFree, type RoomFacts, reservationOf } from './admit.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 import type { Evictor } from './evict-run.ts';
@@ -20,7 +23,7 @@ import {
 } from './fill-work.ts';
 import { judgeBase, mergeVerification } from './judge.ts';
 import type { CacheParts } from './parts.ts';
-import { contradicted, restless, unnameable, wrongFormat } from './refusals.ts';
+import { contradicted, pausedFills, restless, unnameable, wrongFormat } from './refusals.ts';
 import { roomFacts, type SpacePromise, withRoom } from './room.ts';
 import { Turns } from './turns.ts';
 import { viewOf } from './view.ts';
@@ -73,15 +76,20 @@ export class Filler {
   constructor(parts: CacheParts, evictor: Evictor) {
     this.#parts = parts;
     this.#evictor = evictor;
-    this.#turns = new Turns(parts.settings.fillConcurrency);
+    this.#turns = new Turns(() => parts.settings.fillConcurrency);
   }
 
   /**
-   * Sees to it that a base is there and satisfies what the ask demands of it.
+   * Sees to it that a base is there and satisfies what the ask demands of it. `onResolved`: Ceph has told what the source is.
    * @throws OperatingError before a byte moves: the source, its trust material or the space is not there.
    */
-  async warm(ask: WarmAsk): Promise<Fill> {
-    return this.#seek(await this.#wantOf(ask), ROUNDS_MAX);
+  async warm(ask: WarmAsk, onResolved: () => void = () => {}): Promise<Fill> {
+    // A domain's start that a pause refuses does not wait for Ceph first.
+    if ('imageId' in ask.source && !this.#isAtHand(baseId(ask.source)))
+      this.#stopIfPaused(baseId(ask.source));
+    const want = await this.#wantOf(ask);
+    onResolved();
+    return this.#seek(want, ROUNDS_MAX);
   }
 
   /** The fill of a base that waits or runs. */
@@ -130,7 +138,9 @@ export class Filler {
       ...(properties === undefined ? {} : { properties }),
       ...(ask.operatorDigests === undefined ? {} : { operator: ask.operatorDigests }),
     });
-    return { ask, id: baseId(facts.ids), cluster, facts, plan };
+    const propertiesFrom = ask.properties === undefined ? 'record' : 'file';
+    const told: VerificationPlan = properties === undefined ? plan : { ...plan, propertiesFrom };
+    return { ask, id: baseId(facts.ids), cluster, facts, plan: told };
   }
 
   async #seek(want: Want, rounds: number): Promise<Fill> {
@@ -152,12 +162,17 @@ export class Filler {
     if (judgement.kind === 'contradicted') throw this.#contradicted(want, judgement);
     if (judgement.kind === 'unknown') return this.#lead(want, 'check', rounds);
     if (judgement.kind === 'unfounded') {
+      this.#stopIfPaused(formatSource(want.facts.name));
       const problem = 'it was adopted, and is filled anew to be checked';
       bases.move(row.id, 'damaged', { problem });
       return this.#lead(want, 'fill', rounds);
     }
     const verification = mergeVerification(row.verification, judgement.by);
-    const amended = bases.amend(row.id, { verification, lastUsedAtMs: this.#parts.now() });
+    const amended = bases.amend(row.id, {
+      verification,
+      name: want.facts.name,
+      lastUsedAtMs: this.#parts.now(),
+    });
     const base = inFormatOf(want, viewOf(this.#parts.catalogue, amended));
     return { baseId: row.id, progress: () => undefined, done: Promise.resolve(base) };
   }
@@ -194,7 +209,17 @@ export class Filler {
     return (await this.#seek(want, rounds - 1)).done;
   }
 
+  #isAtHand(id: string): boolean {
+    return this.#leads.has(id) || this.#parts.catalogue.bases.get(id)?.state === 'ready';
+  }
+
+  #stopIfPaused(subject: string): void {
+    const decision = decideWork(this.#parts.pauses(), 'fills');
+    if (decision.kind === 'refuse') throw pausedFills(subject, decision);
+  }
+
   async #lead(want: Want, mode: Lead['mode'], rounds: number): Promise<Fill> {
+    this.#stopIfPaused(formatSource(want.facts.name));
     const lead = new Lead(want, mode);
     this.#leads.set(want.id, lead);
     if (mode === 'fill') this.#evictor.claimed.add(want.id);
@@ -255,11 +280,11 @@ export class Filler {
 
   async #work(lead: Lead, job: Job): Promise<Base> {
     const { want, mode } = lead;
-    const onProgress = (progress: JobProgress) => {
+    const onProgress = (progress: FillProgress) => {
       lead.progress = progress;
-      lead.writtenBytes = progress.doneBytes;
+      lead.writtenBytes = progress.readBytes;
       // The source may be sparse: what is allocated is known now.
-      lead.promisedBytes = Math.min(lead.promisedBytes, reservationOf(progress.totalBytes));
+      lead.promisedBytes = Math.min(lead.promisedBytes, reservationOf(progress.allocatedBytes));
       job.progress(progress);
     };
     try {

@@ -11,6 +11,9 @@ const HEADERS_MAX = 1000;
 /** The largest cluster: a header with its backing name is within the first one. */
 export const HEAD_BYTES_MAX = 2 * 1024 * 1024;
 
+/** `QFI\xfb`: what is shorter is no qcow2, and cannot become one unseen. */
+const MAGIC_BYTES = 4;
+
 export type ReadHead = (lengthBytes: number) => Promise<Uint8Array>;
 
 export interface HeaderReader {
@@ -18,8 +21,9 @@ export interface HeaderReader {
   read(path: string): Promise<Qcow2Result>;
 }
 
-export function createHeaderReader(): HeaderReader {
-  const known = new LRUCache<string, Qcow2Result>({ max: HEADERS_MAX });
+/** `rememberedMax`: of how many files. */
+export function createHeaderReader(rememberedMax: number = HEADERS_MAX): HeaderReader {
+  const known = new LRUCache<string, Qcow2Result>({ max: rememberedMax });
   return {
     read: (path) =>
       onDisk('read header', path, async () => {
@@ -42,6 +46,7 @@ export async function readHeader(readHead: ReadHead): Promise<Qcow2Result> {
     const bytes = await readHead(lengthBytes);
     const header = parseQcow2Header(bytes);
     if (header.kind !== 'truncated') return header;
+    if (bytes.length < MAGIC_BYTES) return { kind: 'not-qcow2' };
     const { needBytes } = header;
     if (bytes.length < lengthBytes || needBytes <= lengthBytes || needBytes > HEAD_BYTES_MAX) {
       return { kind: 'malformed', reason: `it ends before byte ${needBytes} of its header` };

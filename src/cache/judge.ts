@@ -1,6 +1,6 @@
 // What a base that is here already is to a plan of verification: good by what is recorded, wrong, or still to be computed. Pure.
 
-import type { VerificationPlan } from '../wire/verification-plan.ts';
+import { type VerificationPlan, whoSays } from '../wire/verification-plan.ts';
 import type { Verification, VerifiedBy } from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 
@@ -29,7 +29,8 @@ export function judgeBase(
     return hasDemands ? { kind: 'unfounded' } : { kind: 'satisfied', by: [] };
   }
   if (declared !== undefined && declared !== row.sourceFormat) {
-    const why = `its properties say ${declared}, its bytes are ${row.sourceFormat}`;
+    const says = whoSays(plan, 'properties');
+    const why = `its bytes are ${row.sourceFormat} as read, but ${says} says disk_format ${declared}`;
     return { kind: 'contradicted', why, from: 'properties' };
   }
   let isAllKnown = true;
@@ -38,7 +39,10 @@ export function judgeBase(
     const recorded = row.digests[algorithm];
     if (recorded === undefined) isAllKnown = false;
     else if (recorded === hex) by.push({ what: 'digest', algorithm, from });
-    else return { kind: 'contradicted', why: `its ${algorithm} is ${recorded}, not ${hex}`, from };
+    else {
+      const why = `its ${algorithm} is ${recorded} as read, but ${whoSays(plan, from)} says ${hex}`;
+      return { kind: 'contradicted', why, from };
+    }
   }
   if (signature !== undefined) {
     if (!row.signatures.includes(signature.signature)) isAllKnown = false;

@@ -1,6 +1,7 @@
 // What the cache is given: its settings, and its ways to the journal, to Ceph, to workers and to the world's facts.
 
 import type { Journal } from '../wire/journal.ts';
+import type { Pause } from '../wire/pause.ts';
 import type { Clusters, StartFillWorker } from '../wire/ports.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { DiskFormat, SourceProperties } from '../wire/vocabulary.ts';
@@ -17,6 +18,8 @@ export interface CacheSettings {
   readonly reserveBytes: number;
   /** What a raw source becomes unless the path that an overlay names says otherwise. */
   readonly rawBecomes: DiskFormat;
+  /** Where overlays lie; besides, they are looked for where domains' disks lie. */
+  readonly overlayFolders: readonly string[];
   /** How many fills run at once; as many more may run for the hook. */
   readonly fillConcurrency: number;
   /** How long one fill may take before it is given up. */
@@ -38,6 +41,8 @@ export interface CacheParts {
   readonly clusters: Clusters;
   readonly startFillWorker: StartFillWorker;
   readonly planVerification: PlanVerification;
+  /** What an operator has paused now. */
+  readonly pauses: () => readonly Pause[];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** The text of /proc/locks; null: it cannot be read. */

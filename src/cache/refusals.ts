@@ -1,6 +1,7 @@
 // The words in which the cache says no.
 
 import { OperatingError } from '../wire/errors.ts';
+import { type PauseDecision, refusedByPause } from '../wire/pause.ts';
 import { formatSource } from '../wire/source.ts';
 import type { Base, SourceFacts, SourceName } from '../wire/vocabulary.ts';
 
@@ -9,6 +10,13 @@ const OP = 'warm';
 export function noRoom(subject: string, why: string): OperatingError {
   const hint = 'Evict or unpin bases, or give the cache more room (cache.limit, cache.reserve).';
   return new OperatingError({ code: 'exhausted', op: OP, subject, why, hint });
+}
+
+export function pausedFills(
+  subject: string,
+  decision: PauseDecision & { readonly kind: 'refuse' },
+): OperatingError {
+  return new OperatingError(refusedByPause(decision, OP, subject));
 }
 
 export function restless(name: SourceName): OperatingError {
@@ -30,10 +38,20 @@ export function wrongFormat(name: SourceName, base: Base, asked: string): Operat
 /** `isOwnRecord`: any new fill would be refused for the same reason. */
 export function contradicted(name: SourceName, why: string, isOwnRecord: boolean): OperatingError {
   const hint = isOwnRecord
-    ? 'The base is suspect now: no domain starts on it until its source and its record agree.'
+    ? 'The base is suspect now: no domain starts on it until its source and its record agree (siphon describe).'
     : 'The base was left as it is: it equals its source.';
   const subject = formatSource(name);
   return new OperatingError({ code: 'corrupt', op: 'check', subject, why, hint });
+}
+
+export function severalBases(
+  name: string,
+  ids: readonly string[],
+  cause?: OperatingError,
+): OperatingError {
+  const why = `several bases are known by this name: ${ids.join(', ')}`;
+  const hint = 'Name the base by its id.';
+  return new OperatingError({ code: 'refused', op: 'find base', subject: name, why, hint, cause });
 }
 
 export function noBase(base: string): OperatingError {

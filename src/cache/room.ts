@@ -42,13 +42,14 @@ export async function withRoom<T>(
 ): Promise<T> {
   const { subject, neededBytes } = request;
   for (let left = ADMISSIONS_MAX; left > 0; left--) {
-    const going = evictor.plan(EVERYTHING).filter(({ decision }) => decision === 'evict');
+    if (admit(readRoom(), neededBytes, []).kind === 'admit') return begin();
+    const going = (await evictor.plan(EVERYTHING)).filter(({ decision }) => decision === 'evict');
     const admission = admit(readRoom(), neededBytes, going);
     if (admission.kind === 'admit') return begin();
     if (admission.kind === 'refuse') throw noRoom(subject, admission.why);
     const chosen = new Set(admission.bases);
     const decisions = going.filter(({ id }) => chosen.has(id));
-    await evictor.run(decisions, `room for ${subject}`);
+    await evictor.run(decisions, { reason: 'room', subject });
   }
   throw noRoom(subject, 'others took the space that was made for it');
 }

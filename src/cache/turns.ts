@@ -13,13 +13,14 @@ const RANK = { hook: 1, operator: 0 } as const;
  */
 export class Turns {
   readonly #queue: PQueue;
-  readonly #slots: number;
+  readonly #slots: () => number;
   readonly #waiting = new Set<string>();
   readonly #urgent = new Set<string>();
 
-  constructor(slots: number) {
+  /** `slots` is asked whenever somebody comes or goes: it may change. */
+  constructor(slots: () => number) {
     this.#slots = slots;
-    this.#queue = new PQueue({ concurrency: slots });
+    this.#queue = new PQueue({ concurrency: slots() });
   }
 
   /** A slot to work in, until it is disposed. Rejects at once with the signal's reason if the job is cancelled in the queue. */
@@ -61,6 +62,7 @@ export class Turns {
   #setUrgent(jobId: string, isUrgent: boolean): void {
     if (isUrgent) this.#urgent.add(jobId);
     else this.#urgent.delete(jobId);
-    this.#queue.concurrency = this.#slots + Math.min(this.#urgent.size, this.#slots);
+    const slots = this.#slots();
+    this.#queue.concurrency = slots + Math.min(this.#urgent.size, slots);
   }
 }

@@ -1,65 +1,119 @@
-// The way to siphond: HTTP on its unix socket, bounded in time and in size.
+// The way to siphond: HTTP on its unix sockets, bounded in time and in size. Whoever may not open the socket for everything
+// reads by way of the one for reading.
 
 import http from 'node:http';
-import { API_SOCKET, type JobLine } from '../wire/api.ts';
+import { userInfo } from 'node:os';
+import { API_SOCKET, type JobLine, READ_SOCKET, USER_HEADER } from '../wire/api.ts';
 import { fromWire, OperatingError, type WireError } from '../wire/errors.ts';
 
-/** A plain answer comes within this; a watched job says at least `alive` every 2 s. */
+/** siphond answers a reading request from what it knows; a change, or a question to Ceph, may take longer. */
+const READ_MS = 5000;
 const ANSWER_MS = 60_000;
+/** A watched job says at least `alive` every 2 s. */
 const SILENCE_MS = 15_000;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface Client {
-  get<T>(path: string, query?: Record<string, string | undefined>): Promise<T>;
+  get<T>(path: string, query?: Query): Promise<T>;
+  /** For what siphond may have to ask Ceph. A siphond that does not answer at all is found out as soon as by `get`. */
+  getByCeph<T>(path: string, query: Query): Promise<T>;
   post<T>(path: string, body: object): Promise<T>;
   remove<T>(path: string): Promise<T>;
   /** The lines of a watched job, up to its last. */
   watch(path: string, body: object): AsyncGenerator<JobLine>;
 }
 
-export function createClient(
-  socketPath: string = process.env['SIPHON_SOCKET'] ?? API_SOCKET,
-): Client {
-  const ask = async <T>(method: string, path: string, body?: object): Promise<T> =>
-    JSON.parse(await text(await send(socketPath, method, path, body, ANSWER_MS))) as T;
+type Query = Record<string, string | undefined>;
+
+export interface Sockets {
+  /** Of everything. */
+  readonly all: string;
+  /** For those who may not open it. */
+  readonly read?: string;
+}
+
+export function createClient(sockets: Sockets = socketsFrom(process.env)): Client {
+  const ask = async <T>(request: Omit<Request, 'body'> & { body?: object }): Promise<T> =>
+    JSON.parse(await text(await send(sockets, { body: undefined, ...request }))) as T;
+  const read = <T>(path: string) => ask<T>({ method: 'GET', path, silenceMs: READ_MS });
   return {
-    get: (path, query = {}) => ask('GET', path + queryText(query)),
-    post: (path, body) => ask('POST', path, body),
-    remove: (path) => ask('DELETE', path),
+    get: (path, query = {}) => read(path + queryText(query)),
+    async getByCeph(path, query) {
+      await read('/v1/jobs?limit=1');
+      return ask({ method: 'GET', path: path + queryText(query), silenceMs: ANSWER_MS });
+    },
+    post: (path, body) => ask({ method: 'POST', path, body, silenceMs: ANSWER_MS }),
+    remove: (path) => ask({ method: 'DELETE', path, silenceMs: ANSWER_MS }),
     async *watch(path, body) {
-      const answer = await send(socketPath, 'POST', path, body, SILENCE_MS);
+      const answer = await send(sockets, { method: 'POST', path, body, silenceMs: SILENCE_MS });
       yield* lines(answer);
     },
   };
 }
 
-function queryText(query: Record<string, string | undefined>): string {
+function queryText(query: Query): string {
   const given = Object.entries(query).filter(
     (pair): pair is [string, string] => pair[1] !== undefined,
   );
   return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`;
 }
 
+/** The one that the environment names, or siphon's own two. */
+function socketsFrom(env: NodeJS.ProcessEnv): Sockets {
+  const named = env['SIPHON_SOCKET'];
+  return named === undefined ? { all: API_SOCKET, read: READ_SOCKET } : { all: named };
+}
+
+interface Request {
+  readonly method: string;
+  readonly path: string;
+  readonly body: object | undefined;
+  readonly silenceMs: number;
+}
+
 /** Sends one request; gives the answer's head and its body as a stream. Rejects with siphond's own error. */
-async function send(
+async function send({ all, read }: Sockets, request: Request): Promise<http.IncomingMessage> {
+  const answer = await sendTo(all, request).catch((cause: NodeJS.ErrnoException) => {
+    const mayRead = request.method === 'GET' && read !== undefined;
+    if (!isDenied(cause)) throw unreachable(all, cause);
+    if (!mayRead) throw denied(all, cause, CHANGE_HINT);
+    return sendTo(read, request).catch((readCause: NodeJS.ErrnoException) => {
+      throw isDenied(readCause) ? denied(read, readCause, READ_HINT) : unreachable(read, readCause);
+    });
+  });
+  const status = answer.statusCode ?? 500;
+  if (status >= 200 && status < 300) return answer;
+  throw errorOf(await text(answer), status, request.path);
+}
+
+function sendTo(
   socketPath: string,
-  method: string,
-  path: string,
-  body: object | undefined,
-  silenceMs: number,
+  { method, path, body, silenceMs }: Request,
 ): Promise<http.IncomingMessage> {
-  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
-    const headers = { ...(body && { 'content-type': 'application/json' }), accept: '*/*' };
+  return new Promise((resolve, reject) => {
+    const headers = {
+      ...(body && { 'content-type': 'application/json' }),
+      accept: '*/*',
+      [USER_HEADER]: userName(),
+    };
     const request = http.request({ socketPath, method, path, headers, agent: false }, resolve);
     request.setTimeout(silenceMs, () =>
       request.destroy(new Error(`siphond said nothing for ${silenceMs / 1000} s`)),
     );
-    request.on('error', (cause) => reject(unreachable(socketPath, cause)));
+    request.on('error', reject);
     request.end(body && JSON.stringify(body));
   });
-  const status = answer.statusCode ?? 500;
-  if (status >= 200 && status < 300) return answer;
-  throw errorOf(await text(answer), status, path);
+}
+
+/** For siphond's audit, which tells it as a claim: behind sudo, who called it. */
+function userName(): string {
+  const { SUDO_USER } = process.env;
+  if (SUDO_USER !== undefined && SUDO_USER !== '') return SUDO_USER;
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}`; // a user without a name, as in a container
+  }
 }
 
 function errorOf(body: string, status: number, path: string): OperatingError {
@@ -79,7 +133,7 @@ function errorOf(body: string, status: number, path: string): OperatingError {
 async function text(answer: http.IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
+  for await (const chunk of wholeAnswer(answer)) {
     sizeBytes += chunk.length;
     if (sizeBytes > ANSWER_BYTES_MAX) {
       throw new OperatingError({
@@ -92,6 +146,16 @@ async function text(answer: http.IncomingMessage): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
+}
+
+/** @throws OperatingError where siphond stops in the middle of it */
+async function* wholeAnswer(answer: http.IncomingMessage): AsyncGenerator<Buffer> {
+  try {
+    yield* answer as AsyncIterable<Buffer>;
+  } catch (cause) {
+    const fields = { code: 'unavailable', op: 'read answer', subject: 'siphond' } as const;
+    throw new OperatingError({ ...fields, cause });
+  }
 }
 
 async function* lines(answer: http.IncomingMessage): AsyncGenerator<JobLine> {
@@ -113,15 +177,20 @@ async function* lines(answer: http.IncomingMessage): AsyncGenerator<JobLine> {
   }
 }
 
-function unreachable(socketPath: string, cause: NodeJS.ErrnoException): OperatingError {
-  const isDenied = cause.code === 'EACCES' || cause.code === 'EPERM';
-  return new OperatingError({
-    code: isDenied ? 'denied' : 'unavailable',
-    op: 'reach siphond',
-    subject: socketPath,
-    cause,
-    hint: isDenied
-      ? 'Run siphon as root.'
-      : 'Is it running? systemctl status siphond.service siphond.socket',
-  });
+const CHANGE_HINT = 'This needs root; the group siphon may only read.';
+const READ_HINT = 'Run siphon as root, or as a member of the group siphon.';
+
+function isDenied({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EACCES' || code === 'EPERM';
+}
+
+function denied(socketPath: string, cause: Error, hint: string): OperatingError {
+  const fields = { code: 'denied', op: 'reach siphond', subject: socketPath } as const;
+  return new OperatingError({ ...fields, cause, hint });
+}
+
+function unreachable(socketPath: string, cause: Error): OperatingError {
+  const fields = { code: 'unavailable', op: 'reach siphond', subject: socketPath } as const;
+  const hint = 'Is it running? systemctl status siphond.service siphond.socket';
+  return new OperatingError({ ...fields, cause, hint });
 }

@@ -3,29 +3,36 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../wire/version.ts';
 import { addBaseCommands } from './commands/bases.ts';
+import { addConfig } from './commands/config.ts';
 import { addDescribe } from './commands/describe.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addEvict } from './commands/evict.ts';
 import { addJobs } from './commands/jobs.ts';
+import { addPause } from './commands/pause.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
 import { addWarm } from './commands/warm.ts';
 import { reportError } from './output.ts';
+import { quietErrors, reportUsage } from './usage.ts';
 
 const EXITS = `
 SOURCE is rbd:POOL/[NAMESPACE/]IMAGE@SNAP, or rbd://FSID/POOL/IMAGE/SNAP with each part URL-escaped.
 BASE is a base's id or path as 'siphon list' shows it, or a SOURCE.
 
 Exit codes: 0 done, 2 wrong request, 4 not there, 5 refused, 6 busy, 7 could not tell (siphond or Ceph is down),
-8 no space, 9 bytes are not what they must be, 10 not what was meant, 11 cancelled, 12 not allowed.`;
+8 no space, 9 bytes are not what they must be, 10 not what was meant, 11 cancelled, 12 not allowed, 130 left by Ctrl-C (siphond goes on with it).
 
+On a terminal tables show what fits its width; into a pipe they go whole.`;
+
+const isJson = process.argv.includes('--json');
 const program = new Command('siphon')
   .description('Base images and snapshots of this hypervisor. A client of siphond.')
   .version(VERSION)
   .helpCommand(false)
-  .showHelpAfterError('(siphon --help lists the commands)')
   .addHelpText('after', EXITS)
   .exitOverride();
+quietErrors(program, isJson);
 for (const add of [
   addWarm,
   addDescribe,
@@ -34,6 +41,9 @@ for (const add of [
   addStart,
   addSnapshot,
   addJobs,
+  addPause,
+  addConfig,
+  addDoctor,
   addStatus,
 ]) {
   add(program);
@@ -48,11 +58,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (error) {
-  // commander has printed its message already; its own exit codes are 0 (help) and 1 (a wrong call).
   process.exitCode =
-    error instanceof CommanderError
-      ? error.exitCode === 0
-        ? 0
-        : 2
-      : reportError(error, process.argv.includes('--json'));
+    error instanceof CommanderError ? reportUsage(error, isJson) : reportError(error, isJson);
 }

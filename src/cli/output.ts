@@ -10,18 +10,67 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Columns as wide as their widest cell; the last one is not padded. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
-  );
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, column) =>
-        column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0),
-      )
-      .join('  ');
-  return [head, ...rows].map((cells) => line(cells).trimEnd()).join('\n');
+export interface Column {
+  readonly head: string;
+  /** Where the terminal is too narrow, the highest goes first; a column without one stays. */
+  readonly drop?: number;
+  /** Its text may be cut before it goes. */
+  readonly isCut?: boolean;
+}
+
+/** Of the bases' ids: their sources name them as well, unless two have the same. */
+export function baseColumn(sources: readonly string[], drop: number): Column {
+  const isNeeded = new Set(sources).size < sources.length;
+  return { head: 'BASE', ...(!isNeeded && { drop }) };
+}
+
+const GAP = '  ';
+/** What is left of a cut text tells something from here on. */
+const CUT_MIN = 16;
+
+/** Columns as wide as their widest cells, as many as fit the width (of the terminal; elsewhere all). */
+export function table(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number = terminalWidth(),
+): string {
+  const cells = [columns.map(({ head }) => head), ...rows];
+  const full = columns.map((_, at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)));
+  const widths = fit(columns, full, width);
+  const line = (row: readonly string[]) =>
+    widths
+      .map((size, at) => (size === 0 ? [] : [cut(row[at] ?? '', size)]))
+      .flat()
+      .join(GAP)
+      .trimEnd();
+  return cells.map(line).join('\n');
+}
+
+/** The columns' widths; 0: it is left out. */
+function fit(columns: readonly Column[], full: readonly number[], width: number): number[] {
+  const widths = [...full];
+  const going = columns
+    .map(({ drop, isCut }, at) => ({ at, drop, isCut }))
+    .filter(({ drop }) => drop !== undefined)
+    .toSorted((a, b) => (b.drop ?? 0) - (a.drop ?? 0));
+  for (const { at, isCut } of going) {
+    const shown = widths.filter((size) => size > 0);
+    const total = shown.reduce((sum, size) => sum + size + GAP.length, -GAP.length);
+    if (total <= width) break;
+    const left = (widths[at] ?? 0) - (total - width);
+    widths[at] = isCut && left >= CUT_MIN ? left : 0;
+  }
+  return widths;
+}
+
+function cut(text: string, size: number): string {
+  return text.length <= size ? text.padEnd(size) : `${text.slice(0, size - 1)}…`;
+}
+
+/** A terminal that does not know its width says 0. */
+function terminalWidth(): number {
+  const { isTTY, columns } = process.stdout;
+  return isTTY && columns > 0 ? columns : Number.POSITIVE_INFINITY;
 }
 
 /** Names and values, one a line, values aligned. */

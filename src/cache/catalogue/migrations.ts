@@ -56,4 +56,12 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX snapshot_sets_by_domain ON snapshot_sets (domain_uuid, created_at_ms);
   `,
+  `
+  -- What may not begin until an operator resumes it.
+  CREATE TABLE pauses (
+    work TEXT PRIMARY KEY CHECK (work IN ('fills', 'snapshots')),
+    since_ms INTEGER NOT NULL,
+    claimed_by TEXT                 -- who said that it was them
+  ) STRICT;
+  `,
 ];

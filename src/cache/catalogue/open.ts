@@ -8,6 +8,7 @@ import { type BaseShelf, openBases } from './bases.ts';
 import { type JobShelf, openJobs } from './jobs.ts';
 import { type LeaseShelf, openLeases } from './leases.ts';
 import { MIGRATIONS } from './migrations.ts';
+import { openPauses, type PauseShelf } from './pauses.ts';
 import { openPins, type PinShelf } from './pins.ts';
 import { openSets } from './sets.ts';
 import { type Db, onCatalogue } from './sqlite.ts';
@@ -18,6 +19,7 @@ export interface Catalogue extends Disposable {
   readonly leases: LeaseShelf;
   readonly jobs: JobShelf;
   readonly sets: SetCatalogue;
+  readonly pauses: PauseShelf;
 }
 
 const OP = 'open catalogue';
@@ -88,6 +90,7 @@ function shelves(db: Db, path: string): Catalogue {
     leases: openLeases(db, path),
     jobs: openJobs(db, path),
     sets: openSets(db, path),
+    pauses: openPauses(db, path),
     [Symbol.dispose]: () => {
       db.close();
     },

@@ -6,7 +6,7 @@ import { formatSize } from '../../wire/size.ts';
 import { formatSource } from '../../wire/source.ts';
 import type { Base, Verification } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
-import { print, printJson, sheet, table, time } from '../output.ts';
+import { baseColumn, print, printJson, sheet, table, time } from '../output.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -45,9 +45,19 @@ async function list(options: JsonOption): Promise<void> {
   const { bases } = await createClient().get<BasesAnswer>('/v1/bases');
   if (options.json) return printJson(bases);
   if (bases.length === 0) return print('No bases. siphon warm SOURCE makes one.');
+  const names = bases.map((base) => formatSource(base.name));
   print(
     table(
-      ['SOURCE', 'STATE', 'FORMAT', 'ON DISK', 'CHECKED', 'KEPT BY', 'LAST USED', 'BASE'],
+      [
+        { head: 'SOURCE' },
+        { head: 'STATE', drop: 1 },
+        { head: 'FORMAT', drop: 5 },
+        { head: 'ON DISK', drop: 3 },
+        { head: 'CHECKED', drop: 4 },
+        { head: 'KEPT BY', drop: 2 },
+        { head: 'LAST USED', drop: 6 },
+        baseColumn(names, 7),
+      ],
       bases.map((base) => [
         formatSource(base.name),
         base.state,
@@ -73,7 +83,7 @@ function keptBy(base: Base): string {
 }
 
 async function get(selector: string, options: JsonOption): Promise<void> {
-  const base = await createClient().get<Listed>('/v1/base', { base: selector });
+  const base = await createClient().getByCeph<Listed>('/v1/base', { base: selector });
   if (options.json) return printJson(base);
   print(
     sheet([
@@ -114,7 +124,7 @@ function checked(verification: Verification): string {
 }
 
 async function path(source: string, options: JsonOption): Promise<void> {
-  const answer = await createClient().get<PathAnswer>('/v1/path', { source });
+  const answer = await createClient().getByCeph<PathAnswer>('/v1/path', { source });
   if (options.json) printJson(answer);
   else print(answer.path);
 }

@@ -2,9 +2,10 @@
 
 import type { Command } from 'commander';
 import type { EvictAnswer, EvictRequest } from '../../wire/api.ts';
+import { OperatingError } from '../../wire/errors.ts';
 import { formatSize } from '../../wire/size.ts';
 import { createClient } from '../client.ts';
-import { print, printJson, table } from '../output.ts';
+import { baseColumn, print, printJson, table } from '../output.ts';
 
 interface EvictOptions {
   readonly dryRun?: true;
@@ -27,14 +28,43 @@ async function evict(bases: readonly string[], options: EvictOptions): Promise<v
     ...(bases.length > 0 && { bases }),
   };
   const answer = await createClient().post<EvictAnswer>('/v1/evict', request);
-  if (options.json) return printJson(answer);
-  const rows = answer.decisions.map((one) => [
+  if (options.json) printJson(answer);
+  else print(told(answer));
+  if (bases.length > 0 && !answer.dryRun) mustAllBeGone(answer);
+}
+
+function told({ decisions, dryRun, freedBytes }: EvictAnswer): string {
+  const columns = [
+    { head: 'DECISION', drop: 1 },
+    { head: 'SOURCE' },
+    { head: 'ON DISK', drop: 3 },
+    { head: 'WHY', drop: 2, isCut: true },
+    baseColumn(
+      decisions.map(({ name }) => name),
+      4,
+    ),
+  ];
+  const rows = decisions.map((one) => [
     one.decision,
     one.name,
     formatSize(one.allocatedBytes),
     one.reason,
     one.base,
   ]);
-  if (rows.length > 0) print(table(['DECISION', 'SOURCE', 'ON DISK', 'WHY', 'BASE'], rows));
-  print(`${answer.dryRun ? 'Would free' : 'Freed'} ${formatSize(answer.freedBytes)}.`);
+  const freed = `${dryRun ? 'Would free' : 'Freed'} ${formatSize(freedBytes)}.`;
+  return rows.length === 0 ? freed : `${table(columns, rows)}\n${freed}`;
+}
+
+/** What was named and is still there was refused. */
+function mustAllBeGone({ decisions }: EvictAnswer): void {
+  const kept = decisions.filter(({ decision }) => decision === 'keep');
+  const [first] = kept;
+  if (first === undefined) return;
+  const isOne = kept.length === 1;
+  throw new OperatingError({
+    code: 'refused',
+    op: 'evict',
+    subject: isOne ? first.name : `${kept.length} bases`,
+    why: isOne ? first.reason : kept.map(({ name, reason }) => `${name}: ${reason}`).join('; '),
+  });
 }

@@ -37,8 +37,18 @@ async function jobs(options: JobsOptions): Promise<void> {
   const answer = await client.get<JobsAnswer>('/v1/jobs', { limit: String(options.limit) });
   if (options.json) return printJson(answer.jobs);
   if (answer.jobs.length === 0) return print('No jobs.');
-  print(table(['JOB', 'KIND', 'STATE', 'STEP', 'SINCE', 'SUBJECT'], answer.jobs.map(row)));
+  print(table(COLUMNS, answer.jobs.map(row)));
 }
+
+const COLUMNS = [
+  { head: 'JOB' },
+  { head: 'KIND', drop: 3 },
+  { head: 'STATE', drop: 1 },
+  { head: 'STEP', drop: 4 },
+  { head: 'SINCE', drop: 5 },
+  { head: 'SUBJECT' },
+  { head: 'WHY', drop: 2, isCut: true },
+];
 
 function row(job: JobsAnswer['jobs'][number]): string[] {
   const { progress } = job;
@@ -47,6 +57,6 @@ function row(job: JobsAnswer['jobs'][number]): string[] {
       ? Math.floor((100 * progress.doneBytes) / progress.totalBytes)
       : undefined;
   const step = percent === undefined ? job.step : `${job.step} ${percent}%`;
-  const why = job.error === undefined ? '' : `: ${job.error.why ?? job.error.code}`;
-  return [job.id, job.kind, job.state, step, time(job.createdAtMs), job.subject + why];
+  const why = job.error === undefined ? '' : (job.error.why ?? job.error.code);
+  return [job.id, job.kind, job.state, step, time(job.createdAtMs), job.subject, why];
 }

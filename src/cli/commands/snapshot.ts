@@ -50,9 +50,18 @@ async function list(domain: string | undefined, options: JsonOption): Promise<vo
   const { sets } = await createClient().get<SnapshotsAnswer>('/v1/snapshots', { domain });
   if (options.json) return printJson(sets);
   if (sets.length === 0) return print('No snapshot sets.');
-  const head = ['SET', 'DOMAIN', 'MADE', 'BY', 'QUIESCED', 'INSTANT', 'SNAPSHOTS'];
-  print(table(head, sets.map(row)));
+  print(table(COLUMNS, sets.map(row)));
 }
+
+const COLUMNS = [
+  { head: 'SET' },
+  { head: 'DOMAIN' },
+  { head: 'MADE', drop: 1 },
+  { head: 'BY', drop: 3 },
+  { head: 'QUIESCED', drop: 2 },
+  { head: 'INSTANT', drop: 4 },
+  { head: 'SNAPSHOTS', drop: 5 },
+];
 
 function row(set: SnapshotSet): string[] {
   const names = set.disks.map((disk) => {

@@ -5,6 +5,7 @@ import type { StatusAnswer } from '../../wire/api.ts';
 import { formatSize } from '../../wire/size.ts';
 import { createClient } from '../client.ts';
 import { print, printJson, sheet, time } from '../output.ts';
+import { pausesText } from './pause.ts';
 
 export function addStatus(program: Command): void {
   program
@@ -35,6 +36,7 @@ function pairs(status: StatusAnswer): (readonly [string, string])[] {
       'bases at',
       `${cache.path}${cache.isMountedReadOnly ? '' : ' (NOT a read-only mount: guests could change bases)'}`,
     ],
+    ['paused', pausesText(status.paused)],
     ['open jobs', String(status.jobsOpen)],
     ['spooled events', String(status.spooled)],
     ...status.problems.map((one) => ['problem', `${one.where}: ${one.what}`] as const),

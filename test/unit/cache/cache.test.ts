@@ -10,6 +10,7 @@ import { baseId, basePath } from '../../../src/domain/base-path.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import {
   contentOf,
+  FSID,
   freshWorld,
   idsOf,
   MIB,
@@ -52,6 +53,44 @@ test('a base is found by its id, by both its paths and by its source', async () 
     await assert.rejects(world.cache.get(selector), (error: unknown) => {
       return error instanceof OperatingError && error.code === 'not-found';
     });
+});
+
+test('a base whose source is gone is found by its name, and Ceph is not asked', async () => {
+  await using world = await freshWorld({ a: MIB, b: MIB });
+  await warmed(world, 'a', 'b');
+  world.sources.delete('a');
+  const name = 'rbd:images/a@s';
+  assert.equal((await world.cache.get(name)).id, baseId(idsOf('a')));
+  assert.equal((await world.cache.get(`rbd://${FSID}/images/a/s`)).id, baseId(idsOf('a')));
+  assert.equal((await world.cache.pin(name)).isPinned, true);
+  assert.equal((await world.cache.unpin(name)).isPinned, false);
+  assert.deepEqual(await evict(world, name), ['evict']);
+  await assert.rejects(world.cache.get(name), { code: 'not-found' });
+  await assert.rejects(world.cache.get('rbd:images/c@s'), { code: 'not-found' });
+});
+
+test('of two bases by one name the one that Ceph says it is; else both are named', async () => {
+  await using world = await freshWorld({ a: MIB, b: MIB });
+  await warmed(world, 'a', 'b');
+  const ids = ['a', 'b'].map((image) => baseId(idsOf(image)));
+  // b was once called a: an image that was deleted and made anew.
+  world.catalogue.bases.amend(baseId(idsOf('b')), { name: { ...sourceOf('a'), fsid: FSID } });
+  const name = 'rbd:images/a@s';
+  assert.equal((await world.cache.get(name)).id, ids[0]);
+  world.sources.delete('a');
+  await assert.rejects(world.cache.evict({ dryRun: false, bases: [name] }), (error: unknown) => {
+    assert.ok(error instanceof OperatingError && error.code === 'refused');
+    return ids.every((id) => error.why.includes(id));
+  });
+  assert.equal(world.cache.list().length, 2);
+});
+
+test('a base that is found by what Ceph says bears the name from then on', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await warmed(world, 'a');
+  const id = baseId(idsOf('a'));
+  world.catalogue.bases.amend(id, { name: { ...sourceOf('611'), pool: '3' } });
+  assert.equal((await world.cache.get('rbd:images/a@s')).name.image, 'a');
 });
 
 test("a source's path is told before and after its fill", async () => {

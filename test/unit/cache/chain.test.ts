@@ -12,7 +12,7 @@ import { basePath } from '../../../src/domain/base-path.ts';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { parseQcow2Header } from '../../../src/domain/qcow2-header.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
-import { idsOf, makeFolder } from './support.ts';
+import { idsOf, makeFolder, qcow2 } from './support.ts';
 
 const MOUNT = '/srv/siphon-bases';
 const BASE = basePath(MOUNT, idsOf('debian'), 'qcow2');
@@ -22,30 +22,6 @@ before(async () => {
   folder = await makeFolder();
 });
 after(() => rm(folder, { recursive: true }));
-
-/** A version 3 header as docs/interop/qcow2.rst lays it out. */
-function qcow2(backing?: string, format?: string): Buffer {
-  const bytes = Buffer.alloc(65_536);
-  bytes.write('QFI\xfb', 'latin1');
-  bytes.writeUInt32BE(3, 4);
-  bytes.writeUInt32BE(16, 20);
-  bytes.writeBigUInt64BE(1n << 20n, 24);
-  bytes.writeUInt32BE(4, 96);
-  bytes.writeUInt32BE(104, 100);
-  let at = 104;
-  if (format !== undefined) {
-    bytes.writeUInt32BE(0xe2792aca, at);
-    bytes.writeUInt32BE(format.length, at + 4);
-    bytes.write(format, at + 8);
-    at += 16;
-  }
-  if (backing !== undefined) {
-    bytes.writeBigUInt64BE(BigInt(at + 8), 8);
-    bytes.writeUInt32BE(Buffer.byteLength(backing), 16);
-    bytes.write(backing, at + 8);
-  }
-  return bytes;
-}
 
 function file(name: string, content: Buffer): string {
   const path = join(folder, name);

@@ -58,7 +58,7 @@ const mortalParts: CacheParts = {
     },
     resume: (id) => jobOf(parts.journal.resume(id)),
   },
-  startFillWorker: async (priority) => mortal(await parts.startFillWorker(priority), ['call']),
+  startFillWorker: async (...ask) => mortal(await parts.startFillWorker(...ask), ['call']),
 };
 const cache = createCache(mortalParts);
 await cache.recover();

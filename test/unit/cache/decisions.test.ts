@@ -139,6 +139,7 @@ const BASE: EvictFacts = {
   allocatedBytes: 100,
   lastUsedAtMs: 5,
   open: 'closed',
+  overlay: { kind: 'none' },
 };
 const LEASE = { domainUuid: 'u', domainName: 'web1', kind: 'defined' as const };
 
@@ -148,6 +149,11 @@ const KEPT: readonly [Partial<EvictFacts>, RegExp][] = [
   [{ leases: [{ ...LEASE, kind: 'running' }, LEASE] }, /running domain web1 needs it and 1 more/],
   [{ open: 'open' }, /open/],
   [{ open: 'unknown' }, /could not be told/],
+  [{ overlay: { kind: 'refers', path: '/o' } }, /the overlay \/o refers to it/],
+  [
+    { overlay: { kind: 'unknown', why: 'x is odd' } },
+    /could not be told whether an overlay .*: x is odd/,
+  ],
   [{ state: 'filling' }, /being filled/],
   [{ state: 'evicting' }, /already/],
 ];
@@ -240,6 +246,25 @@ for (const [what, record, plan, expected] of JUDGEMENTS) {
     assert.equal(judgeBase({ ...RECORD, ...record }, { digests: [], ...plan }).kind, expected);
   });
 }
+
+test('a contradiction says what was read, what was said, and who said it', () => {
+  const whyOf = (plan: Partial<VerificationPlan>) => {
+    const judgement = judgeBase(RECORD, { digests: [], ...plan });
+    return judgement.kind === 'contradicted' ? judgement.why : judgement.kind;
+  };
+  const wrong = (from: 'operator' | 'properties') => [{ ...digest('sha256', 'b'), from }];
+  const read = `its sha256 is ${RECORD.digests.sha256} as read, but`;
+  assert.equal(whyOf({ digests: wrong('operator') }), `${read} the operator says b`);
+  assert.equal(
+    whyOf({ digests: wrong('properties') }),
+    `${read} the record beside the image says b`,
+  );
+  const given = { digests: wrong('properties'), propertiesFrom: 'file' } as const;
+  assert.equal(whyOf(given), `${read} the properties file says b`);
+  const format =
+    'its bytes are raw as read, but the record beside the image says disk_format qcow2';
+  assert.equal(whyOf({ declaredFormat: 'qcow2' }), format);
+});
 
 test('verifications add up, each once', () => {
   const by = { what: 'digest', algorithm: 'sha256', from: 'operator' } as const;

@@ -56,6 +56,7 @@ export const SETTINGS: Omit<CacheSettings, 'path' | 'mountPath'> = {
   limitBytes: 100 * MIB,
   reserveBytes: 0,
   rawBecomes: 'raw',
+  overlayFolders: [],
   fillConcurrency: 2,
   fillDeadlineMs: 10_000,
   cephDeadlineMs: 1000,
@@ -84,6 +85,7 @@ export async function openWorld(
     clusters: clustersOf(world),
     startFillWorker: () => Promise.resolve(workerOf(world)),
     planVerification: (request) => Promise.resolve(planOf(request)),
+    pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
     readFreeBytes: () => world.freeBytes,
@@ -198,7 +200,8 @@ function clustersOf(world: World): Clusters {
   const users = { fill: user, snapshot: user, publish: user };
   const settings = { conf: '/etc/ceph/ceph.conf', users, timeoutMs: 1000 };
   const cluster: Cluster = { name: 'ceph', fsid: async () => FSID, ceph, settings };
-  return { ofSource: async () => cluster, byFsid: async () => cluster, all: [cluster] };
+  const find = async () => cluster;
+  return { ofSource: find, byFsid: find, ofDisk: find, all: [cluster] };
 }
 
 function absent(image: string): OperatingError {
@@ -217,7 +220,9 @@ function workerOf(world: World): Worker {
     world[method === 'fill' ? 'fills' : 'digests'].push(image);
     const bytes = contentOf(image, world.sources.get(image) ?? 0);
     if (method === 'fill') await writeFile(spec.partialPath, bytes.subarray(0, bytes.length / 2));
-    options.onProgress?.({ doneBytes: bytes.length / 2, totalBytes: bytes.length });
+    const [half, whole] = [bytes.length / 2, bytes.length];
+    const read = { readBytes: half, allocatedBytes: whole };
+    options.onProgress?.({ doneBytes: half, totalBytes: whole, ...read });
     await Promise.race([world.gate, aborted(options.signal)]);
     const failure = world.failing.get(image);
     if (failure !== undefined) throw failure;
@@ -254,4 +259,28 @@ async function aborted(signal: AbortSignal | undefined): Promise<never> {
 
 export function corrupt(image: string, why: string): OperatingError {
   return new OperatingError({ code: 'corrupt', op: 'fill', subject: image, why });
+}
+
+/** A version 3 header as docs/interop/qcow2.rst lays it out. */
+export function qcow2(backing?: string, format?: string): Buffer {
+  const bytes = Buffer.alloc(65_536);
+  bytes.write('QFI\xfb', 'latin1');
+  bytes.writeUInt32BE(3, 4);
+  bytes.writeUInt32BE(16, 20);
+  bytes.writeBigUInt64BE(1n << 20n, 24);
+  bytes.writeUInt32BE(4, 96);
+  bytes.writeUInt32BE(104, 100);
+  let at = 104;
+  if (format !== undefined) {
+    bytes.writeUInt32BE(0xe2792aca, at);
+    bytes.writeUInt32BE(format.length, at + 4);
+    bytes.write(format, at + 8);
+    at += 16;
+  }
+  if (backing !== undefined) {
+    bytes.writeBigUInt64BE(BigInt(at + 8), 8);
+    bytes.writeUInt32BE(Buffer.byteLength(backing), 16);
+    bytes.write(backing, at + 8);
+  }
+  return bytes;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { basePath } from '../../../src/domain/base-path.ts';
+import { baseId, basePath } from '../../../src/domain/base-path.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import {
   contentOf,
@@ -122,7 +122,8 @@ test('the hook has slots of its own, and what it joins goes ahead of what waits'
   const joined = await warm(world, 'c', { priority: 'hook' });
   await until(() => joined.progress() !== undefined);
   assert.deepEqual(world.fills, ['a', 'c']);
-  assert.deepEqual(joined.progress(), { doneBytes: MIB / 2, totalBytes: MIB });
+  const { doneBytes, totalBytes } = joined.progress() ?? {};
+  assert.deepEqual([doneBytes, totalBytes], [MIB / 2, MIB]);
   assert.equal(world.cache.presence(idsOf('c')).kind, 'filling');
   gate.resolve();
   await Promise.all(asked.map((fill) => fill.done));
@@ -230,6 +231,9 @@ test('concurrent fills are promised their space: what fits one does not fit two'
   await first.done;
   // Now the first may go.
   await (await warm(world, 'b')).done;
+  const eviction = world.journal.list(10).find(({ kind }) => kind === 'evict');
+  assert.deepEqual(eviction?.data, { bases: [baseId(idsOf('a'))], reason: 'room' });
+  assert.deepEqual(eviction?.result, { evicted: [baseId(idsOf('a'))] });
   assert.equal(existsSync(filePath(world, 'a')), false);
   assert.equal(world.cache.presence(idsOf('a')).kind, 'absent');
 });
@@ -251,4 +255,19 @@ test('a base that is missing in Ceph is not found, and nothing begins', async ()
   await using world = await freshWorld({});
   await assert.rejects(warm(world, 'a'), code('not-found'));
   assert.deepEqual(world.journal.list(10), []);
+});
+
+test('what fails about a file, a connection or the worker names the source that was asked for', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const fields = {
+    code: 'exhausted',
+    op: 'write',
+    subject: '/cache/.partial/x',
+    why: 'ENOSPC',
+  } as const;
+  world.failing.set('a', new OperatingError(fields));
+  const fill = await warm(world, 'a');
+  const error = await fill.done.catch((each: unknown) => each);
+  assert.match(String(error), /fill: rbd:images\/a@\w+: write: \/cache\/.partial\/x: ENOSPC$/);
+  assert.equal((error as OperatingError).code, 'exhausted');
 });

@@ -2,6 +2,7 @@
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { parseSource } from '../src/wire/source.ts';
 import type { FillMethods } from '../src/wire/worker-protocol.ts';
 import { startWorker } from '../src/worker/supervisor/index.ts';
 import { CEPH, idsOf } from '../test/lab/export/sources.ts';
@@ -140,7 +141,14 @@ function ours(source: string, folder: string): Contender {
         const partialPath = `${folder}/ours`;
         await port.call(
           'fill',
-          { ceph: CEPH, ids, plan: { digests: [] }, partialPath, rawBecomes: 'qcow2' },
+          {
+            ceph: CEPH,
+            ids,
+            name: nameOf(source),
+            plan: { digests: [] },
+            partialPath,
+            rawBecomes: 'qcow2',
+          },
           { deadlineMs: FILL_SECONDS_MAX * 1000 },
         );
       }),
@@ -149,7 +157,7 @@ function ours(source: string, folder: string): Contender {
 
 async function digest(port: FillPort, source: string): Promise<void> {
   const ids = await idsOnce(source);
-  const spec = { ceph: CEPH, ids, plan: { digests: [] } };
+  const spec = { ceph: CEPH, ids, name: nameOf(source), plan: { digests: [] } };
   await port.call('digest', spec, { deadlineMs: FILL_SECONDS_MAX * 1000 });
 }
 
@@ -163,6 +171,8 @@ async function worker(work: (port: FillPort) => Promise<void>): Promise<void> {
   });
   await work(port);
 }
+
+const nameOf = (source: string) => parseSource(`rbd:${source}`);
 
 const known = new Map<string, ReturnType<typeof idsOf>>();
 function idsOnce(source: string): ReturnType<typeof idsOf> {

@@ -20,7 +20,8 @@ const ENTRIES = {
 
 /** Native prebuilds stay packages; of each only what this platform loads. */
 const NATIVE = ['koffi', '@koromix/koffi-linux-x64', 'better-sqlite3'];
-const NEEDLESS = /^\/(deps|doc|vendor)(\/|$)|\.[ch]pp$|(darwin|win32|musl|arm64)[^/]*$/;
+const NEEDLESS =
+  /^\/(deps|doc|vendor)(\/|$)|\.([ch]pp|cc|hh|inc|def|S|asm|gyp)$|(darwin|win32|musl|arm64)[^/]*$|\/(cnoke\.cjs|trampolines\.cjs|CMakeLists\.txt)$/;
 
 rmSync(DIST, { recursive: true, force: true });
 await build({

@@ -1,6 +1,7 @@
 #!/bin/bash
 # setup.sh: all that "npm test" and "npm run demo" need on a Debian machine with Node 20 and npm: Debian packages, node_modules, the
 # laboratory's rootfs. npm's scripts call it, nobody else has to. With nothing to do it says nothing and takes a moment.
+#   setup.sh [--no-lab]     --no-lab: only what building siphon needs, for a hypervisor that is to run it
 set -euo pipefail
 
 SCRIPTS=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -12,6 +13,13 @@ PACKAGES=(mmdebstrap debian-archive-keyring iproute2 util-linux mount procps
 
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
+
+WITH_LAB=yes
+case ${1-} in
+  '') ;;
+  --no-lab) WITH_LAB=no PACKAGES=(libatomic1) ;;
+  *) say "unknown argument: $1 (there is --no-lab)"; exit 2 ;;
+esac
 
 # Prints those of PACKAGES that are not installed.
 missing_packages() {
@@ -47,9 +55,9 @@ install_modules() {
   echo "$hash" >$stamp
 }
 
-[ "$(id -u)" = 0 ] || fail "root is needed: the laboratory makes namespaces, mounts and network switches"
+[ "$(id -u)" = 0 ] || fail "root is needed: packages are installed, and the laboratory makes namespaces, mounts and network switches"
 { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; } || fail "a Debian machine is needed"
 [ "$(uname -m)" = x86_64 ] || fail "an x86_64 machine is needed"
 install_packages
 install_modules
-exec bash "$SCRIPTS/lab.sh" build
+[ "$WITH_LAB" = no ] || exec bash "$SCRIPTS/lab.sh" build

@@ -1,16 +1,19 @@
-// What siphond does that nobody waits for: the spool, the policies and the bases' folder as they change, and what the last
-// life left.
+// What siphond does that nobody waits for: the spool, the config, the policies and the bases' folder as they change, and what
+// the last life left.
 
+import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
 import { createAskAgain } from './ask-again.ts';
-import type { Config } from './config/load.ts';
+import { type Config, configFolder } from './config/load.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
+import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
+import type { Reload } from './reload.ts';
 import type { Spool } from './spool.ts';
-import { watchFolder } from './watch.ts';
+import { createFollower, watchFolder } from './watch.ts';
 
 export interface Background {
   readonly config: Config;
@@ -20,6 +23,11 @@ export interface Background {
   readonly snapshots: Snapshots;
   readonly spool: Spool;
   readonly policies: Policies;
+  readonly configFile: string;
+  readonly reload: Reload;
+  /** Calls back at each SIGHUP. */
+  readonly onHangup: (listener: () => void) => void;
+  readonly pauses: Pauses;
 }
 
 /** Watches, then looks: nothing that changes meanwhile is missed. */
@@ -27,33 +35,100 @@ export async function startBackground(
   parts: Background,
   life: AsyncDisposableStack,
 ): Promise<void> {
-  const { config, log, cache, recovery, snapshots, spool, policies } = parts;
+  const { config, log, cache, recovery, snapshots, spool, pauses } = parts;
   const loop = (
     name: string,
     work: (signal: AbortSignal) => Promise<void>,
-    when: { readonly everyMs?: number } = {},
+    when: { readonly everyMs?: number; readonly settleMs?: number } = {},
   ) => {
     const bounds = { settleMs: SETTLE_EVENTS_MS, retryMs: RETRY_MS, ...when };
     return life.use(startLoop({ name, log, ...bounds, work }));
   };
-  const spoolLoop = loop('spool', (signal) => spool.drain(signal));
-  const policyLoop = loop('policies', () => policies.load());
+  const spoolLoop = loop('spool', (signal) => spool.drain(signal), { everyMs: SPOOL_EVERY_MS });
   const noteBase = createBaseLook(cache, log, (work) => loop('bases', work));
   const watches = [
     { folder: config.hook.spool, depth: 0, onChange: () => spoolLoop.poke() },
-    { folder: config.snapshot.policies, depth: 0, onChange: () => policyLoop.poke() },
     // FSID/POOL/FILE; partial files are of no concern.
     { folder: config.cache.path, depth: 2, onChange: noteBase, isIgnored: isPartial },
   ];
   for (const watch of watches) life.use(await watchFolder(watch, log));
   spoolLoop.poke();
-  policyLoop.poke();
-  loop('missing bases', createAskAgain(cache, recovery.askAgain, log)).poke();
+  startPolicies(parts, life, loop);
+  startReloads(parts, life, loop);
+  const isPaused = () => pauses.current().some(({ work }) => work === 'fills');
+  const asking = loop('missing bases', createAskAgain(cache, recovery.askAgain, isPaused, log));
+  asking.poke();
+  pauses.onResume(() => asking.poke());
   const everyMs = LEFTOVERS_EVERY_MS;
-  loop('snapshot recovery', () => recoverSnapshots(snapshots), { everyMs }).poke();
+  // What is left is said where it is left, and waits for its cluster: the next turn tries again.
+  const recover = async () => void (await snapshots.recover());
+  loop('snapshot recovery', recover, { everyMs }).poke();
 }
 
-/** What a cluster that was down left of a set is looked for again this often. */
+type StartLoop = (
+  name: string,
+  work: () => Promise<void>,
+  when?: { readonly everyMs?: number; readonly settleMs?: number },
+) => Loop;
+
+/** A watch ends with its folder, which may be made anew. */
+const POLICIES_EVERY_MS = 60_000;
+
+/** The folder is the config's, which may name another. */
+function startPolicies(parts: Background, life: AsyncDisposableStack, start: StartLoop): void {
+  const { config, log, policies, reload } = parts;
+  const follower = life.use(createFollower({ depth: 0, onChange: () => loop.poke() }, log));
+  const work = async () => {
+    await policies.load();
+    // One that is made for being watched would hide that it was missing.
+    if (policies.isMissing) return;
+    await follower.follow(config.snapshot.policies);
+    await policies.load();
+  };
+  const loop = start('policies', work, { everyMs: POLICIES_EVERY_MS });
+  reload.onTaken(() => loop.poke());
+  loop.poke();
+}
+
+/** From a file's change to its reading: whoever writes in place has so long to end. */
+const CONFIG_SETTLE_MS = 1000;
+
+function startReloads(parts: Background, life: AsyncDisposableStack, start: StartLoop): void {
+  const { configFile, log, onHangup, reload } = parts;
+  const folder = path.dirname(configFile);
+  const further = configFolder(configFile);
+  const isOurs = (at: string) =>
+    [folder, configFile, further].includes(at) ||
+    (path.dirname(at) === further && at.endsWith('.toml'));
+  const onChange = () => loop.poke();
+  const isIgnored = (at: string) => !isOurs(at);
+  const follower = life.use(createFollower({ depth: 1, onChange, isIgnored }, log));
+  const work = async () => {
+    try {
+      await follower.follow(folder);
+    } finally {
+      await reloadOnce(reload);
+    }
+  };
+  const loop = start('config', work, { settleMs: CONFIG_SETTLE_MS });
+  loop.poke();
+  const asked = start('SIGHUP', () => reloadOnce(reload));
+  onHangup(() => asked.poke());
+}
+
+/** A mistake was told where it was found, and is not tried again: its correction is. */
+async function reloadOnce(reload: Reload): Promise<void> {
+  try {
+    await reload.run();
+  } catch (error) {
+    if (!(error instanceof OperatingError) || error.code !== 'usage') throw error;
+  }
+}
+
+/** A watch ends with its folder, which the hook's uninstallation removes and the hook makes anew. */
+const SPOOL_EVERY_MS = 30_000;
+
+/** What a cluster that was down left of a set, or left undone, is gone on with this often. */
 const LEFTOVERS_EVERY_MS = 60_000;
 
 function isPartial(path: string): boolean {
@@ -78,12 +153,4 @@ function createBaseLook(cache: Cache, log: Logger, start: (work: () => Promise<v
     if (changed.size < CHANGED_MAX) changed.add(path);
     loop.poke();
   };
-}
-
-/** @throws OperatingError: jobs are left, which wait for their cluster */
-async function recoverSnapshots(snapshots: Snapshots): Promise<void> {
-  const { left } = await snapshots.recover();
-  if (left === 0) return;
-  const why = `${left} jobs wait for their cluster`;
-  throw new OperatingError({ code: 'unavailable', op: 'recover', subject: 'snapshot sets', why });
 }

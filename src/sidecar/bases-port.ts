@@ -4,21 +4,21 @@
 import type { Cache, DiskChain, Fill } from '../cache/index.ts';
 import { type BaseIdentity, baseId, basePath, parseBasePath } from '../domain/base-path.ts';
 import type { BasesPort, DiskNeeds, RunningFill } from '../hook/ports.ts';
-import type { JobProgress, Journal } from '../wire/journal.ts';
+import type { JobProgress } from '../wire/journal.ts';
 import { formatSource } from '../wire/source.ts';
 import type { SourceName } from '../wire/vocabulary.ts';
 import { wireErrorOf } from './journal.ts';
 
 export interface BasesPortParts {
   readonly cache: Cache;
-  readonly journal: Journal;
   /** The folder under which guests find bases: for names that people read. */
   readonly mountPath: string;
   /** The names by which a base's source was last known. */
   readonly nameOf: (baseId: string) => SourceName | undefined;
-  readonly now: () => number;
   /** The hook said that this domain comes or goes. */
   readonly onHook: (domainUuid: string) => void;
+  /** A domain is about to run on this base, which is here. */
+  readonly onHeld: (baseId: string) => void;
 }
 
 export interface DomainBases extends BasesPort {
@@ -46,6 +46,7 @@ export function createBasesPort(parts: BasesPortParts): DomainBases {
     fill: (id) => startFill(parts, identityOf(id)),
     leaseRunning(domain, ids) {
       onHook(domain.uuid);
+      tellHeld(parts, ids.map(identityOf));
       cache.leases.running(domain, walked.get(domain) ?? [unknownChain(ids.map(identityOf))]);
     },
     endRunning(uuid) {
@@ -54,6 +55,10 @@ export function createBasesPort(parts: BasesPortParts): DomainBases {
     },
     warm: (id, onProgress) => warm(parts, identityOf(id), onProgress),
   };
+}
+
+function tellHeld({ cache, onHeld }: BasesPortParts, bases: readonly BaseIdentity[]): void {
+  for (const { ids } of bases) if (cache.presence(ids).kind === 'ready') onHeld(baseId(ids));
 }
 
 function needsIn({ mountPath, nameOf }: BasesPortParts, chain: DiskChain): DiskNeeds {
@@ -72,25 +77,19 @@ function unknownChain(bases: readonly BaseIdentity[]): DiskChain {
   return { kind: 'unknown', target: '', bases, reason: 'its chains could not be read' };
 }
 
-function startFill(
-  { cache, journal, now }: BasesPortParts,
-  { ids, format }: BaseIdentity,
-): RunningFill {
-  const askedAtMs = now();
+function startFill({ cache }: BasesPortParts, { ids, format }: BaseIdentity): RunningFill {
+  let isResolved = false;
   let fill: Fill | undefined;
   const run = async () => {
-    fill = await cache.warm({ source: ids, format, priority: 'hook' });
+    const ask = { source: ids, format, priority: 'hook' } as const;
+    fill = await cache.warm(ask, () => (isResolved = true));
     await fill.done;
     return undefined;
   };
   return {
     ended: run().catch(wireErrorOf),
+    isResolved: () => isResolved,
     progress: () => fill?.progress(),
-    // A fill that was joined began earlier, which its rate must know.
-    get startedAtMs() {
-      const job = fill?.jobId === undefined ? undefined : journal.get(fill.jobId);
-      return job?.createdAtMs ?? askedAtMs;
-    },
   };
 }
 

@@ -8,6 +8,7 @@ import type { JobShelf } from '../cache/catalogue/jobs.ts';
 import type { JobLine } from '../wire/api.ts';
 import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Job, JobKind, JobProgress, JobRecord, Journal } from '../wire/journal.ts';
+import type { Base } from '../wire/vocabulary.ts';
 
 /** No list is longer, whatever was asked for. */
 export const JOBS_LISTED_MAX = 1000;
@@ -26,11 +27,13 @@ export interface JournalParts {
   readonly rows: JobShelf;
   readonly log: Logger;
   readonly now?: () => number;
+  /** A job ended for good; with the bytes that it read from Ceph. */
+  readonly onEnd?: (record: JobRecord, readBytes: number) => void;
 }
 
 export function createJournal(parts: JournalParts): JobJournal {
-  const { rows, log, now = Date.now } = parts;
-  const life: Life = { rows, log, now, running: new Map(), isStopping: false };
+  const { rows, log, now = Date.now, onEnd = () => undefined } = parts;
+  const life: Life = { rows, log, now, onEnd, running: new Map(), isStopping: false };
   return {
     begin(kind, subject, data) {
       const record = firstRecord(kind, subject, data, now());
@@ -70,6 +73,7 @@ interface Life {
   readonly rows: JobShelf;
   readonly log: Logger;
   readonly now: () => number;
+  readonly onEnd: (record: JobRecord, readBytes: number) => void;
   readonly running: Map<string, RunningJob>;
   isStopping: boolean;
 }
@@ -112,7 +116,7 @@ class RunningJob implements Job {
 
   done(result?: unknown): void {
     this.#put({ state: 'done', result });
-    this.#log.info('done');
+    this.#log.info(this.#summaryOf(result), 'done');
     this.#end({ kind: 'done', result });
   }
 
@@ -121,8 +125,9 @@ class RunningJob implements Job {
     if (this.#life.isStopping) {
       this.#log.info({ error: told }, 'stopped; it goes on at the next start');
     } else {
-      this.#put({ state: told.code === 'cancelled' ? 'cancelled' : 'failed', error: told });
-      this.#log.warn({ error: told }, 'failed');
+      const state = told.code === 'cancelled' ? 'cancelled' : 'failed';
+      this.#put({ state, error: told });
+      this.#log[state === 'failed' ? 'warn' : 'info']({ error: told }, state);
     }
     this.#end({ kind: 'failed', error: told });
   }
@@ -131,6 +136,16 @@ class RunningJob implements Job {
   #whyOf(error: WireError): WireError {
     const reason: unknown = this.signal.reason;
     return error.code === 'cancelled' && reason instanceof OperatingError ? reason.toWire() : error;
+  }
+
+  /** How long it took; of a fill also how much, and what was checked. */
+  #summaryOf(result: unknown): object {
+    const { kind, createdAtMs, updatedAtMs } = this.record;
+    const ms = updatedAtMs - createdAtMs;
+    if (kind !== 'fill') return { ms };
+    const { sourceSizeBytes, verification } = (result ?? {}) as Partial<Base>;
+    const readBytes = this.latest?.readBytes ?? 0;
+    return { ms, bytes: sourceSizeBytes, readBytes, verdict: verification?.kind };
   }
 
   #put(change: Partial<JobRecord>): void {
@@ -142,6 +157,7 @@ class RunningJob implements Job {
 
   #end(line: JobLine): void {
     this.#life.running.delete(this.id);
+    if (this.record.state !== 'open') this.#life.onEnd(this.record, this.latest?.readBytes ?? 0);
     this.#tell(line);
   }
 

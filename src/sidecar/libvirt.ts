@@ -14,6 +14,8 @@ export interface LibvirtParts {
 
 export interface OpenLibvirt extends LibvirtPort, AsyncDisposable {
   readonly standing: StatusAnswer['libvirt'];
+  /** Starts of the worker after its first. */
+  restarts(): number;
 }
 
 /** Starts the worker, which connects, and connects again, by itself. */
@@ -37,6 +39,7 @@ export function openLibvirt({ uri, program, log, onEvent }: LibvirtParts): OpenL
       const { state, lastEnding = `its worker is ${state}` } = worker.stats;
       return state === 'ready' ? standing : { state: 'unavailable' as const, why: lastEnding };
     },
+    restarts: () => worker.stats.starts - 1,
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
   };
 }

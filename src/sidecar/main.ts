@@ -1,17 +1,24 @@
 // siphond's entry point: reads the config, starts, and stops on SIGTERM or SIGINT. A kill -9 is as good: the next start
 // takes up what was left.
 
+import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { CONFIG_PATH } from '../wire/api.ts';
 import { ERROR_TABLE, OperatingError } from '../wire/errors.ts';
 import { VERSION } from '../wire/version.ts';
-import { type Config, formatProblem, loadConfig } from './config/load.ts';
+import { type LoadedConfig, loadConfig } from './config/load.ts';
+import { formatProblem } from './config/problems.ts';
+import { runDoctor } from './doctor/run.ts';
 import { createLog, type Logger } from './log.ts';
 import { notify } from './notify.ts';
 import { startSiphond } from './siphond.ts';
 import { takeActivation } from './sockets.ts';
 
-const USAGE = `siphond [--config FILE]        serves (default: /etc/siphon/siphon.toml, or the defaults)
-siphond --check-config FILE    tells every mistake in FILE, or that there is none
+const USAGE = `siphond [--config FILE]               serves (default: ${CONFIG_PATH}, or the defaults);
+                                      SIGHUP reads the config again
+siphond --check-config FILE [--json]  tells every mistake in FILE and the conf.d beside it, or that there is none
+siphond --doctor [--images POOL,…] [--vms POOL,…] [--caps] [--config FILE] [--json]
+                                      tells what is wrong on this host; --caps: the least cephx caps
 siphond --version`;
 /** Then it goes as a kill -9 would have it. */
 const STOP_MS_MAX = 10_000;
@@ -23,18 +30,23 @@ async function main(): Promise<void> {
   if (options === undefined) return end(USAGE, ERROR_TABLE.usage.exit);
   if (options.help) return console.log(USAGE);
   if (options.version) return console.log(VERSION);
-  const checked = options['check-config'];
-  const config = await readConfig(checked ?? options.config);
-  if (config === undefined) return;
-  if (checked !== undefined) return console.log(`${checked}: ok`);
-  await serve(config);
+  const asked = options['check-config'];
+  if (asked !== undefined)
+    return tellChecked(asked, await loadConfig(asked), options.json === true);
+  const configFile = path.resolve(options.config ?? CONFIG_PATH);
+  if (options.doctor === true) return doctor(configFile, options);
+  const loaded = await loadConfig(configFile);
+  if (loaded.kind === 'bad') return tellChecked(configFile, loaded, false);
+  await serve(configFile, loaded);
 }
 
 function readOptions() {
   try {
     const text = { type: 'string' } as const;
     const flag = { type: 'boolean' } as const;
-    const options = { config: text, 'check-config': text, version: flag, help: flag };
+    const check = { 'check-config': text, json: flag };
+    const doctor = { doctor: flag, caps: flag, images: text, vms: text };
+    const options = { config: text, ...check, ...doctor, version: flag, help: flag };
     return parseArgs({ options, strict: true, allowPositionals: false }).values;
   } catch (error) {
     console.error((error as Error).message);
@@ -42,11 +54,24 @@ function readOptions() {
   }
 }
 
-async function readConfig(file: string | undefined): Promise<Config | undefined> {
-  const loaded = await loadConfig(file);
-  if (loaded.kind === 'config') return loaded.config;
-  end(loaded.problems.map(formatProblem).join('\n'), ERROR_TABLE.usage.exit);
-  return undefined;
+type Options = NonNullable<ReturnType<typeof readOptions>>;
+
+async function doctor(configFile: string, options: Options): Promise<void> {
+  const { images, vms, json = false, caps = false } = options;
+  const list = (text: string) => text.split(',').filter(Boolean);
+  const pools = {
+    ...(images !== undefined && { images: list(images) }),
+    ...(vms !== undefined && { vms: list(vms) }),
+  };
+  process.exitCode = await runDoctor({ configFile, isJson: json, isCaps: caps, pools });
+}
+
+function tellChecked(file: string, loaded: LoadedConfig, isJson: boolean): void {
+  const problems = loaded.kind === 'bad' ? loaded.problems : [];
+  if (problems.length > 0) process.exitCode = ERROR_TABLE.usage.exit;
+  if (isJson) return console.log(JSON.stringify({ file, problems }, null, 2));
+  if (problems.length === 0) return console.log(`${file}: ok`);
+  console.error(problems.map(formatProblem).join('\n'));
 }
 
 function end(message: string, exitCode: number): void {
@@ -54,8 +79,14 @@ function end(message: string, exitCode: number): void {
   process.exitCode = exitCode;
 }
 
-async function serve(config: Config): Promise<void> {
+type Good = Extract<LoadedConfig, { kind: 'config' }>;
+
+async function serve(configFile: string, { config, checked }: Good): Promise<void> {
   const log = createLog(config.log.level);
+  // Before the first wait: a SIGHUP ends a process that does not take it.
+  let reload = () => {};
+  process.on('SIGHUP', () => reload());
+  const onHangup = (listener: () => void) => (reload = listener);
   const given = takeActivation(process.env, process.pid);
   const onDefect = (error: unknown): never => {
     log.fatal({ err: error }, 'a defect: siphond ends');
@@ -66,7 +97,8 @@ async function serve(config: Config): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stopping.resolve);
   try {
     const onReady = () => notify('ready', log);
-    await using _siphond = await startSiphond({ config, log, given, onDefect, onReady });
+    const world = { log, given, onDefect, onReady, onHangup };
+    await using _siphond = await startSiphond({ configFile, checked, ...world });
     log.info({ version: VERSION, pid: process.pid }, 'siphond is at work');
     const signal = await stopping.promise;
     log.info({ signal }, 'stopping');

@@ -2,9 +2,11 @@
 
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { type Policy, type PolicyProblem, PolicyStore } from '../snapshot/policy.ts';
 import { OperatingError } from '../wire/errors.ts';
+import { POLICIES_DEFAULT } from './config/schema.ts';
 
 const FILES_MAX = 1000;
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -12,42 +14,65 @@ const FILE_BYTES_MAX = 1024 * 1024;
 export interface Policies {
   readonly current: readonly Policy[];
   readonly problems: readonly PolicyProblem[];
+  /** The folder is not there, and it is not the one of which that may be so. */
+  readonly isMissing: boolean;
   /** Takes up what the folder holds now; a file with an error leaves its last good version in force. @throws OperatingError */
   load(): Promise<void>;
 }
 
-export function openPolicies(folder: string, log: Logger): Policies {
+/** `folder` is asked at each load: a reload may name another. */
+export function openPolicies(folder: () => string, log: Logger): Policies {
   const store = new PolicyStore();
   let problems: readonly PolicyProblem[] = [];
+  let told: readonly string[] | undefined;
+  let isMissing = false;
   return {
     get current() {
       return store.policies;
+    },
+    get isMissing() {
+      return isMissing;
     },
     get problems() {
       return problems;
     },
     async load() {
-      const loaded = store.load(await readFolder(folder));
-      problems = loaded.problems;
-      for (const problem of problems) log.error({ problem }, 'a policy file has an error');
-      log.info({ policies: loaded.policies.map((policy) => policy.name) }, 'policies in force');
+      const path = folder();
+      const files = await readFolder(path);
+      const loaded = store.load(files ?? new Map());
+      // Whoever configures no folder may well have no policy.
+      isMissing = files === undefined && path !== POLICIES_DEFAULT;
+      const found = [...(isMissing ? [missing(path)] : []), ...loaded.problems];
+      const fresh = found.filter((each) => !problems.some((old) => isDeepStrictEqual(old, each)));
+      for (const problem of fresh) log.error({ problem }, 'the policies have an error');
+      problems = found;
+      const names = loaded.policies.map((policy) => policy.name);
+      if (!isDeepStrictEqual(names, told)) log.info({ folder: path, policies: names }, IN_FORCE);
+      told = names;
     },
   };
 }
 
-async function readFolder(folder: string): Promise<ReadonlyMap<string, string>> {
+const IN_FORCE = 'policies in force';
+
+function missing(folder: string): PolicyProblem {
+  return { where: folder, what: 'this folder of policies does not exist: none is in force' };
+}
+
+/** undefined: there is no such folder. */
+async function readFolder(folder: string): Promise<ReadonlyMap<string, string> | undefined> {
   const files = new Map<string, string>();
   try {
     const names = await readdir(folder);
     for (const name of names.filter((each) => each.endsWith('.toml')).slice(0, FILES_MAX)) {
       const path = join(folder, name);
-      const found = await stat(path);
-      if (found.isFile() && found.size <= FILE_BYTES_MAX)
+      const found = await stat(path, { throwIfNoEntry: false }); // it may be gone again
+      if (found?.isFile() && found.size <= FILE_BYTES_MAX)
         files.set(path, await readFile(path, 'utf8'));
     }
     return files;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return files;
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new OperatingError({ code: 'unavailable', op: 'read policies', subject: folder, cause });
   }
 }

@@ -4,19 +4,27 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { Logger } from 'pino';
-import { type Cache, type Catalogue, createCache, type Recovery, worldAt } from '../cache/index.ts';
+import {
+  type Cache,
+  type CacheSettings,
+  type Catalogue,
+  createCache,
+  type Recovery,
+  worldAt,
+} from '../cache/index.ts';
 import { createHookService, type HookService } from '../hook/service.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
-import { certificateFolder, planVerification } from '../trust/index.ts';
+import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
 import type { FillMethods, LibvirtEvent } from '../wire/worker-protocol.ts';
 import { startWorker } from '../worker/supervisor/index.ts';
 import { createBasesPort, type DomainBases } from './bases-port.ts';
 import { type OpenClusters, openClusters } from './clusters.ts';
 import type { Config } from './config/load.ts';
-import { clusterOfDisk } from './disk-cluster.ts';
 import { createInventory, type Inventory } from './domains.ts';
 import type { JobJournal } from './journal.ts';
 import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
+import type { Counts } from './metrics-port.ts';
+import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import { workerProgram } from './worker-program.ts';
 
@@ -34,6 +42,8 @@ export interface Stores {
   readonly log: Logger;
   readonly catalogue: Catalogue;
   readonly journal: JobJournal;
+  readonly pauses: Pauses;
+  readonly counts: Counts;
 }
 
 export interface Workers {
@@ -52,34 +62,76 @@ export function openWorkers(
   const clusters = life.use(openClusters({ clusters: config.clusters, program, log }));
   const { uri } = config.libvirt;
   const libvirt = life.use(openLibvirt({ uri, program, log, onEvent: onLibvirt }));
-  const timeoutMs = Math.max(...clusters.all.map((each) => each.settings.timeoutMs));
-  return { clusters, libvirt, cephDeadlineMs: CEPH_CALLS * timeoutMs + CEPH_EXTRA_MS };
+  return {
+    clusters,
+    libvirt,
+    get cephDeadlineMs() {
+      const timeoutMs = Math.max(...config.clusters.map((each) => each.settings.timeoutMs));
+      return CEPH_CALLS * timeoutMs + CEPH_EXTRA_MS;
+    },
+  };
 }
 
 /** The cache, with what an earlier life left finished or undone. */
 export async function openCache(
   stores: Stores,
-  { clusters, cephDeadlineMs }: Workers,
+  workers: Workers,
 ): Promise<{ cache: Cache; recovery: Recovery }> {
-  const { config, log, catalogue, journal } = stores;
-  const { path, mount: mountPath, ...settings } = config.cache;
-  const findCertificate = certificateFolder(config.trust.folder);
+  const { config, log, catalogue, journal, pauses } = stores;
+  const { path } = config.cache;
+  const findCertificate: FindCertificate = (uuid) => certificateFolder(config.trust.folder)(uuid);
   const program = workerProgram();
   const cache = createCache({
-    settings: { ...settings, path, mountPath, cephDeadlineMs, fillDeadlineMs: FILL_MS_MAX },
+    settings: liveSettings(config, workers),
     catalogue,
     journal,
-    clusters,
-    startFillWorker: async () =>
-      startWorker<FillMethods>({ role: 'fill', settings: null, kind: 'one-shot', program, log }),
+    clusters: workers.clusters,
+    startFillWorker: async (_, job) =>
+      startWorker<FillMethods>({
+        role: 'fill',
+        name: `fill ${job}`,
+        settings: null,
+        kind: 'one-shot',
+        program,
+        log: log.child({ job }),
+      }),
+    pauses: () => pauses.current(),
     planVerification: (asked) => planVerification({ ...asked, findCertificate, now: Date.now() }),
     ...worldAt(path),
   });
   return { cache, recovery: await cache.recover() };
 }
 
+/** What a reload may change is read at each use. */
+function liveSettings(config: Config, workers: Workers): CacheSettings {
+  const { path, mount: mountPath } = config.cache;
+  return {
+    path,
+    mountPath,
+    fillDeadlineMs: FILL_MS_MAX,
+    get limitBytes() {
+      return config.cache.limitBytes;
+    },
+    get reserveBytes() {
+      return config.cache.reserveBytes;
+    },
+    get rawBecomes() {
+      return config.cache.rawBecomes;
+    },
+    get overlayFolders() {
+      return config.cache.overlayFolders;
+    },
+    get fillConcurrency() {
+      return config.cache.fillConcurrency;
+    },
+    get cephDeadlineMs() {
+      return workers.cephDeadlineMs;
+    },
+  };
+}
+
 export function openSnapshots(
-  { journal, catalogue, log }: Stores,
+  { journal, catalogue, pauses, log }: Stores,
   { clusters, libvirt }: Workers,
   policies: Policies,
   onDefect: (error: unknown) => void,
@@ -88,10 +140,11 @@ export function openSnapshots(
   return createSnapshots({
     journal,
     catalogue: catalogue.sets,
-    clusterOf: (source) => clusterOfDisk(clusters.all, source),
+    clusterOf: (source) => clusters.ofDisk(source),
     byFsid: (fsid) => clusters.byFsid(fsid),
     libvirt,
     policies: () => policies.current,
+    pauses: () => pauses.current(),
     limit: (run) => queue.add(run),
     host: hostname(),
     log,
@@ -109,7 +162,7 @@ export interface DomainRooms {
 
 /** What siphond knows of domains: from the hook, and from libvirt. */
 export function openDomains(
-  { config, catalogue, journal, log }: Stores,
+  { config, catalogue, counts, log }: Stores,
   { libvirt }: Workers,
   cache: Cache,
   snapshots: Snapshots,
@@ -126,14 +179,17 @@ export function openDomains(
   });
   const bases = createBasesPort({
     cache,
-    journal,
     mountPath: config.cache.mount,
     nameOf: (id) => catalogue.bases.get(id)?.name,
-    now: Date.now,
     onHook: (uuid) => inventory.noteHook(uuid),
+    onHeld: (id) => counts.baseHeld(catalogue.bases.get(id)?.allocatedBytes ?? 0),
   });
-  const { fillWaitMs } = config.hook;
-  const budgets = { fillWaitMs, elsewhereMs: HOOK_ELSEWHERE_MS };
+  const budgets = {
+    get fillWaitMs() {
+      return config.hook.fillWaitMs;
+    },
+    elsewhereMs: HOOK_ELSEWHERE_MS,
+  };
   const hook = createHookService({ bases, snapshots, config: budgets, log, now: Date.now });
   return { inventory, bases, hook };
 }

@@ -8,26 +8,33 @@ import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { parseSource } from '../wire/source.ts';
 import type { Digests } from '../wire/vocabulary.ts';
 import type { JobJournal } from './journal.ts';
+import type { Metrics, Scraped } from './metrics.ts';
+import type { Pauses } from './pause.ts';
+import type { Reload } from './reload.ts';
 import type { LongWork, Services } from './server/services.ts';
 import { type StartParts, startDomain } from './start-domain.ts';
 
 export interface ServiceParts {
   readonly cache: Cache;
   readonly clusters: Clusters;
-  readonly cephDeadlineMs: number;
+  readonly cephDeadlineMs: () => number;
   readonly hook: HookService;
   readonly journal: JobJournal;
   readonly sets: SetCatalogue;
   readonly snapshots: Snapshots;
   readonly start: StartParts;
   readonly status: () => Promise<StatusAnswer>;
+  readonly pauses: Pauses;
+  readonly reload: Pick<Reload, 'run'>;
+  readonly metrics: Metrics;
+  readonly workerRestarts: () => Scraped['workerRestarts'];
 }
 
 export function bindServices(parts: ServiceParts): Services {
-  const { cache, snapshots, journal } = parts;
+  const { cache, snapshots, journal, pauses } = parts;
   return {
     status: parts.status,
-    warm: (request) => warm(cache, request),
+    warm: (request) => warm(parts, request),
     describe: (request) => describe(parts, request),
     path: (source) => cache.path(source),
     listBases: () => ({ bases: cache.list() }),
@@ -42,12 +49,37 @@ export function bindServices(parts: ServiceParts): Services {
     },
     listSnapshots: async (domain) => listSets(parts.sets, domain),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
+    pause({ what }, claimedUser) {
+      pauses.pause(what, claimedUser);
+      return { paused: pauses.current() };
+    },
+    resume({ what }) {
+      pauses.resume(what);
+      return { paused: pauses.current() };
+    },
+    reload: () => parts.reload.run(),
     jobs: journal,
     hook: (request, signal) => parts.hook.answer(request, signal),
+    metrics: async () => {
+      const { metrics } = parts;
+      return { text: await metrics.text(await scrape(parts)), contentType: metrics.contentType };
+    },
   };
 }
 
-async function warm(cache: Cache, request: WarmRequest): Promise<LongWork> {
+async function scrape(parts: ServiceParts): Promise<Scraped> {
+  const { cache, journal } = parts;
+  const status = await parts.status();
+  // From here to the text nothing is awaited: no job ends between the two that count it.
+  const openJobs = journal.open().map((record) => {
+    const progress = journal.progressOf(record.id);
+    return progress === undefined ? record : { ...record, progress };
+  });
+  const bases = cache.list();
+  return { status, bases, openJobs, workerRestarts: parts.workerRestarts(), nowMs: Date.now() };
+}
+
+async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Promise<LongWork> {
   const { source, sha256, sha512, properties } = request;
   const digests: Digests = {
     ...(sha256 === undefined ? {} : { sha256 }),
@@ -60,7 +92,11 @@ async function warm(cache: Cache, request: WarmRequest): Promise<LongWork> {
     ...(properties === undefined ? {} : { properties }),
   };
   const { jobId, done } = await cache.warm(ask);
-  if (jobId === undefined) return { kind: 'done', result: await done };
+  if (jobId === undefined) {
+    const base = await done;
+    metrics.counts.baseHeld(base.allocatedBytes);
+    return { kind: 'done', result: base };
+  }
   return { kind: 'job', id: jobId, ended: done };
 }
 
@@ -70,7 +106,7 @@ async function describe(
 ): Promise<void> {
   const name = parseSource(source);
   const { ceph } = await clusters.ofSource(name);
-  const options = { deadlineMs: cephDeadlineMs };
+  const options = { deadlineMs: cephDeadlineMs() };
   const { ids } = await ceph.call('resolveSource', name, options);
   await ceph.call('setProperties', { ids, properties }, options);
 }

@@ -7,12 +7,17 @@ import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { startBackground } from './background.ts';
-import type { Config } from './config/load.ts';
+import { loadConfig, toConfig } from './config/load.ts';
+import type { ConfigFile } from './config/schema.ts';
 import { tellHookBound } from './hook-bound.ts';
-import { createJournal, type JobJournal } from './journal.ts';
+import { createJournal, type JobJournal, type JournalParts } from './journal.ts';
 import { lockState } from './lock.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
+import { createMetrics } from './metrics.ts';
+import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
+import { createReload } from './reload.ts';
+import { applyTo, type LiveConfig } from './reload-apply.ts';
 import {
   type DomainRooms,
   openCache,
@@ -27,14 +32,18 @@ import { openSpool, type Spool } from './spool.ts';
 import { readStatus } from './status.ts';
 
 export interface SiphondParts {
-  readonly config: Config;
+  /** The config's main file, which a reload reads again, and what it said. */
+  readonly configFile: string;
+  readonly checked: ConfigFile;
   readonly log: Logger;
   /** Descriptors that systemd gave. */
   readonly given: ReadonlyMap<string, number>;
   /** A programmer's error: the process has to end. */
   readonly onDefect: (error: unknown) => void;
-  /** Both sockets are served. */
+  /** All sockets are served. */
   readonly onReady: () => Promise<void>;
+  /** Calls back at each SIGHUP. */
+  readonly onHangup: (listener: () => void) => void;
 }
 
 /**
@@ -43,21 +52,26 @@ export interface SiphondParts {
  * @throws OperatingError
  */
 export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable> {
-  const { config, log, given, onDefect, onReady } = parts;
+  const { checked, configFile, log, given, onDefect, onReady } = parts;
+  const config: LiveConfig = { ...toConfig(checked) };
   const startedAtMs = Date.now();
   await using life = new AsyncDisposableStack();
   life.use(lockState(config.state.path));
   const catalogue = life.use(openCatalogue(config.state.path));
-  const journal = createJournal({ rows: catalogue.jobs, log });
+  const metrics = createMetrics();
+  const { counts } = metrics;
+  const tellEnd: JournalParts['onEnd'] = (record, bytes) => counts.jobEnded(record, bytes);
+  const journal = createJournal({ rows: catalogue.jobs, log, onEnd: tellEnd });
   endStarts(journal);
-  const stores: Stores = { config, log, catalogue, journal };
+  const pauses = openPauses({ shelf: catalogue.pauses, log, now: Date.now });
+  const stores: Stores = { config, log, catalogue, journal, pauses, counts };
   const looks: { poke(): void }[] = [];
   const workers = openWorkers(stores, life, (event) => {
     if (isChange(event)) for (const look of looks) look.poke();
   });
   const { cache, recovery } = await openCache(stores, workers);
   tellRecovery(recovery, log);
-  const policies = openPolicies(config.snapshot.policies, log);
+  const policies = openPolicies(() => config.snapshot.policies, log);
   await policies.load();
   const snapshots = openSnapshots(stores, workers, policies, onDefect);
   life.defer(() => settle(cache, snapshots, log));
@@ -72,32 +86,32 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   });
   // Before a newer call is heard: an old release must not end what a later start leased.
   await drainAtStart(spool, log);
-  const { clusters, libvirt, cephDeadlineMs } = workers;
+  const { clusters, libvirt } = workers;
+  const apply = applyTo({ config, clusters, log });
+  const load = () => loadConfig(configFile);
+  const reload = createReload({ file: configFile, load, checked, apply, log });
+  const seen = { config, startedAtMs, libvirt, cache, journal, spool, policies, reload, pauses };
   const services = bindServices({
     cache,
     clusters,
-    cephDeadlineMs,
+    cephDeadlineMs: () => workers.cephDeadlineMs,
     hook: domains.hook,
     journal,
     sets: catalogue.sets,
     snapshots,
     start: { libvirt, journal, onDefect, bases: domains.bases },
-    status: () =>
-      readStatus({
-        config,
-        startedAtMs,
-        clusters: clusters.all,
-        libvirt,
-        cache,
-        journal,
-        spool,
-        policies,
-      }),
+    pauses,
+    reload,
+    metrics,
+    workerRestarts: () => ({ ceph: clusters.restarts(), libvirt: libvirt.restarts() }),
+    status: () => readStatus({ ...seen, clusters: clusters.all }),
   });
-  life.use(await startServers({ config: config.api, services, log, given, onDefect }));
+  life.use(await startServers({ config: config.api, services, counts, log, given, onDefect }));
   await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);
   await onReady();
-  await startBackground({ config, log, cache, recovery, snapshots, spool, policies }, life);
+  const { onHangup } = parts;
+  const rooms = { cache, recovery, snapshots, spool, policies, pauses };
+  await startBackground({ config, log, ...rooms, configFile, reload, onHangup }, life);
   life.defer(() => journal.stop());
   return life.move();
 }
@@ -124,8 +138,12 @@ function tellRecovery({ askAgain, ...found }: Recovery, log: Logger): void {
   const isNothing = Object.values(told).every(
     (each) => each === 0 || (Array.isArray(each) && each.length === 0),
   );
-  if (!isNothing)
-    log.warn({ recovered: told }, 'the last life of siphond left work, or the disk changed');
+  if (isNothing) return;
+  const isDisk = [found.lost, found.damaged, found.adopted, found.strange].some(
+    (each) => each.length > 0,
+  );
+  if (isDisk) log.warn({ recovered: told }, 'the disk changed while siphond was down');
+  else log.info({ recovered: told }, 'work of the last life of siphond is taken up');
 }
 
 /** How long work that was asked to end may take to do so. */

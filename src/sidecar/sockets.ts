@@ -1,4 +1,4 @@
-// The two sockets: from systemd (sd_listen_fds(3)) where it gives them, else our own. A file that is not a socket is never
+// The three sockets: from systemd (sd_listen_fds(3)) where it gives them, else our own. A file that is not a socket is never
 // removed, nor the socket of another siphond that lives.
 
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ const CONNECT_MS_MAX = 1000;
 
 export interface SocketPlace {
   /** systemd's FileDescriptorName. */
-  readonly name: 'siphon.socket' | 'siphon-hook.socket';
+  readonly name: 'siphon.socket' | 'siphon-read.socket' | 'siphon-hook.socket';
   readonly path: string;
   readonly mode: number;
 }

@@ -51,9 +51,15 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {
+  return orderSpool(await entriesOf(folder));
+}
+
+async function entriesOf(folder: string): Promise<readonly string[]> {
   try {
-    return orderSpool(await readdir(folder));
+    return await readdir(folder);
   } catch (cause) {
+    // The hook makes the folder when it needs it, and its uninstallation removes an empty one.
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new OperatingError({ code: 'unavailable', op: 'read spool', subject: folder, cause });
   }
 }
@@ -125,8 +131,7 @@ async function setAside(folder: string, name: string): Promise<void> {
 }
 
 async function tellDropped({ folder, log, onDropped }: SpoolParts): Promise<void> {
-  const names = await readdir(folder);
-  if (!names.includes(SPOOL_DROPPED)) return;
+  if (!(await entriesOf(folder)).includes(SPOOL_DROPPED)) return;
   log.warn({ folder }, 'the spool was full, and events were lost: libvirt is looked at anew');
   onDropped();
   await rm(join(folder, SPOOL_DROPPED), { force: true });

@@ -76,6 +76,10 @@ async function run(
 }
 
 function sum(all: readonly JobProgress[]): JobProgress {
-  const of = (key: keyof JobProgress) => all.reduce((total, each) => total + each[key], 0);
-  return { doneBytes: of('doneBytes'), totalBytes: of('totalBytes') };
+  const of = (key: 'doneBytes' | 'totalBytes') => all.reduce((total, each) => total + each[key], 0);
+  const bytes = { doneBytes: of('doneBytes'), totalBytes: of('totalBytes') };
+  // They pass at the same time: the longest tells. One that does not tell makes all of them unknown.
+  const remaining = all.map((each) => each.remainingMs);
+  if (!remaining.every((each) => each !== undefined)) return bytes;
+  return { ...bytes, remainingMs: Math.max(...remaining) };
 }

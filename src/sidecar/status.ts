@@ -9,6 +9,7 @@ import type { Journal } from '../wire/journal.ts';
 import { VERSION } from '../wire/version.ts';
 import type { OpenCluster } from './clusters.ts';
 import type { Config } from './config/load.ts';
+import type { Pauses } from './pause.ts';
 
 /** A cluster that has not answered by then is told as unavailable; the question goes on, to its own deadline. */
 const CLUSTER_MS_MAX = 2000;
@@ -21,7 +22,9 @@ export interface StatusParts {
   readonly cache: Cache;
   readonly journal: Journal;
   readonly spool: { count(): Promise<number> };
+  readonly pauses: Pick<Pauses, 'current'>;
   readonly policies: { readonly problems: readonly PolicyProblem[] };
+  readonly reload: { readonly problems: readonly Problem[] };
 }
 
 type ClusterStanding = StatusAnswer['clusters'][number];
@@ -42,6 +45,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     libvirt: libvirt.standing,
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
     jobsOpen: journal.open().length,
+    paused: parts.pauses.current(),
     spooled,
     problems: [
       ...(isMountedReadOnly ? [] : [notMounted(config.cache)]),
@@ -50,6 +54,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
         .filter((base) => base.state === 'suspect')
         .map(suspect),
       ...parts.policies.problems,
+      ...parts.reload.problems,
     ],
   };
 }
@@ -76,5 +81,8 @@ function notMounted({ path, mount }: Config['cache']): Problem {
 }
 
 function suspect({ path }: BaseView): Problem {
-  return { where: path, what: 'this base is suspect: its bytes are not what they must be' };
+  return {
+    where: path,
+    what: 'this base is suspect: its bytes, and what is recorded or said of them, do not agree',
+  };
 }

@@ -1,12 +1,19 @@
-// siphond's HTTP API on its unix socket: JSON in and out, version 1. Errors are `{error: WireError}` with the code's
+// siphond's HTTP API on its unix sockets: JSON in and out, version 1. Errors are `{error: WireError}` with the code's
 // status. A long request answers `application/x-ndjson`: lines of JobLine, the last one final.
 
 import type { WireError } from './errors.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
+import type { Pausable, Pause } from './pause.ts';
 import type { Base, SnapshotSet, SourceIds, SourceProperties } from './vocabulary.ts';
 
 export const API_SOCKET = '/run/siphon/siphon.sock';
+/** Of all routes, those that change nothing, and GET /metrics. */
+export const READ_SOCKET = '/run/siphon/read.sock';
+/** The header in which a client says who its user is: a claim, which nobody checks. */
+export const USER_HEADER = 'x-siphon-user';
 export const HOOK_SOCKET = '/run/siphon/hook.sock';
+/** siphond's config; further files are in conf.d beside it. */
+export const CONFIG_PATH = '/etc/siphon/siphon.toml';
 
 /** One line of a watched job: its progress, then its end. */
 export type JobLine =
@@ -85,6 +92,21 @@ export interface JobsAnswer {
   readonly jobs: readonly (JobRecord & { readonly progress?: JobProgress })[];
 }
 
+/** POST /v1/pause, /v1/resume -> PauseAnswer: what is paused then. */
+export interface PauseRequest {
+  readonly what: Pausable | 'all';
+}
+export interface PauseAnswer {
+  readonly paused: readonly Pause[];
+}
+
+/** POST /v1/reload -> ReloadAnswer. Keys of the config: `cache.limit`; a cluster is one, `clusters.NAME`. */
+export interface ReloadAnswer {
+  readonly applied: readonly string[];
+  /** What has changed in the files and waits for a restart of siphond. */
+  readonly needsRestart: readonly string[];
+}
+
 /** GET /v1/status */
 export interface StatusAnswer {
   readonly version: string;
@@ -107,6 +129,7 @@ export interface StatusAnswer {
     readonly isMountedReadOnly: boolean;
   };
   readonly jobsOpen: number;
+  readonly paused: readonly Pause[];
   readonly spooled: number;
   readonly problems: readonly { readonly where: string; readonly what: string }[];
 }

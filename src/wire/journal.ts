@@ -24,8 +24,13 @@ export interface JobRecord {
 
 /** Progress is told, not kept. */
 export interface JobProgress {
+  /** Of a fill: bytes of the source that are through, holes included. */
   readonly doneBytes: number;
   readonly totalBytes: number;
+  /** Of a fill: what was read for that from Ceph. */
+  readonly readBytes?: number;
+  /** At the rate of the last seconds; absent while there is none. */
+  readonly remainingMs?: number;
 }
 
 export interface Job {

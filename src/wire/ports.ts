@@ -6,6 +6,7 @@ import type {
   CephMethods,
   CephSettings,
   FillMethods,
+  ImageAt,
   LibvirtMethods,
   Port,
 } from './worker-protocol.ts';
@@ -22,16 +23,25 @@ export interface Cluster {
   readonly settings: CephSettings;
 }
 
+/** An image, and what a domain's XML or a backing name says of its cluster. */
+export interface ImagePlace extends ImageAt {
+  readonly configFile?: string;
+  readonly hosts: readonly { readonly name: string; readonly port?: number }[];
+}
+
 export interface Clusters {
   /** The cluster of a source: by its fsid, else the default one. @throws OperatingError not-found for an unknown fsid */
   ofSource(name: Pick<SourceName, 'fsid'>): Promise<Cluster>;
   byFsid(fsid: string): Promise<Cluster>;
+  /** The cluster of an image that a domain names. @throws OperatingError not-found; refused: could not tell which */
+  ofDisk(image: ImagePlace): Promise<Cluster>;
   readonly all: readonly Cluster[];
 }
 
-/** Starts a fill worker for one fill; dispose ends it (kill after a grace). */
+/** Starts a fill worker for one fill's job; dispose ends it (kill after a grace). */
 export type StartFillWorker = (
   priority: 'hook' | 'operator',
+  jobId: string,
 ) => Promise<FillPort & AsyncDisposable>;
 
 /** The catalogue's shelf of snapshot sets. Durable when a call returns. */

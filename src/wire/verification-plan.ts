@@ -24,4 +24,15 @@ export interface VerificationPlan {
   readonly signature?: ExpectedSignature;
   /** The properties' `disk_format`: the bytes must be this. */
   readonly declaredFormat?: DiskFormat;
+  /** Where the properties came from: a file that an operator gave, or the record beside the image. */
+  readonly propertiesFrom?: 'file' | 'record';
+}
+
+/** Who said what must be, for people. */
+export function whoSays(
+  { propertiesFrom }: Pick<VerificationPlan, 'propertiesFrom'>,
+  from: ExpectedDigest['from'],
+): string {
+  if (from === 'operator') return 'the operator';
+  return propertiesFrom === 'file' ? 'the properties file' : 'the record beside the image';
 }

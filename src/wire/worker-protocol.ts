@@ -100,8 +100,8 @@ export interface SnapshotAt {
 
 /** The `ceph` role: one worker a cluster, kept warm. */
 export interface CephMethods {
-  /** As the fill user connects: who is there. */
-  status: { params: Record<string, never>; result: { readonly fsid: string } };
+  /** Who is there, as this user's connection sees it; not stated: the fill user's. */
+  status: { params: { readonly as?: 'fill' | 'snapshot' }; result: { readonly fsid: string } };
   /** Names to ids and facts, with siphon's own properties record. `not-found` names pool, image or snapshot. */
   resolveSource: { params: SourceName; result: SourceFacts };
   /** As resolveSource, by ids: a base's path has no names. `not-found` says which of pool, image and snapshot. */
@@ -135,6 +135,50 @@ export interface CephMethods {
     params: { readonly pool: string; readonly namespace: string };
     result: readonly SnapshotSet[];
   };
+  /** What a user may do, by trying what changes nothing: in pools, and which of the disks are there. */
+  examine: {
+    params: {
+      readonly as: keyof CephSettings['users'];
+      readonly pools: readonly string[];
+      readonly disks: readonly ImageAt[];
+    };
+    result: Examined;
+  };
+  /** The caps of any user, as the fill user: absent where it may not look. */
+  readCaps: {
+    params: { readonly entity: string };
+    result: { readonly caps?: Readonly<Record<string, string>> };
+  };
+}
+
+/** What one user saw of a cluster. */
+export interface Examined {
+  readonly health: {
+    readonly status: string;
+    readonly checks: readonly { readonly code: string; readonly summary: string }[];
+  };
+  /** The monitors' Ceph. */
+  readonly release: string;
+  readonly mayBlocklist: boolean;
+  readonly pools: readonly {
+    readonly pool: string;
+    readonly trial:
+      | { readonly kind: 'may' | 'absent' }
+      | { readonly kind: 'may-not'; readonly op: string }
+      | { readonly kind: 'untold'; readonly why: string };
+  }[];
+  readonly disks: readonly {
+    readonly at: ImageAt;
+    readonly trial:
+      | { readonly kind: 'there'; readonly hasLock: boolean }
+      | { readonly kind: 'absent' | 'untold' };
+  }[];
+  /** What of librbd not every release has, as this host's has it. */
+  readonly abilities: readonly {
+    readonly symbol: string;
+    readonly present: boolean;
+    readonly without: string;
+  }[];
 }
 
 export type SourcePresence =
@@ -160,6 +204,11 @@ export interface LibvirtMethods {
   /** `inactive`: the persistent definition; else the live one where there is one. Never with secrets. */
   domainXml: { params: { readonly domain: string; readonly inactive: boolean }; result: string };
   start: { params: { readonly domain: string }; result: null };
+  /** As `11.3.0`. */
+  versions: {
+    params: Record<string, never>;
+    result: { readonly libvirt: string; readonly hypervisor: string };
+  };
 }
 
 /** What the libvirt worker tells unasked. `connected` also after each reconnect: reconcile then. */
@@ -181,7 +230,7 @@ export interface FillMethods {
   fill: { params: FillSpec; result: FillResult; progress: FillProgress };
   /** Reads the source for its digests alone: for a base that is already here. */
   digest: {
-    params: Pick<FillSpec, 'ceph' | 'ids' | 'plan'>;
+    params: Pick<FillSpec, 'ceph' | 'ids' | 'name' | 'plan'>;
     result: Pick<FillResult, 'digests' | 'verification'>;
     progress: FillProgress;
   };
@@ -190,6 +239,8 @@ export interface FillMethods {
 export interface FillSpec {
   readonly ceph: CephSettings;
   readonly ids: SourceIds;
+  /** How the source is called in messages: it is found by its ids alone. */
+  readonly name: SourceName;
   readonly plan: VerificationPlan;
   /** Must not exist; in a folder on the filesystem of the bases. */
   readonly partialPath: string;
@@ -198,9 +249,16 @@ export interface FillSpec {
 }
 
 export interface FillProgress {
+  /** Bytes of the source that are through: read, written and digested; holes, which are only digested, included. */
   readonly doneBytes: number;
-  /** Bytes that are allocated in the source, holes left out. */
+  /** The source's size. */
   readonly totalBytes: number;
+  /** Of `doneBytes`, what was not a hole. */
+  readonly readBytes: number;
+  /** Of `totalBytes`, what is not a hole. */
+  readonly allocatedBytes: number;
+  /** For the rest, at the rate of the last seconds; absent while there is none. */
+  readonly remainingMs?: number;
 }
 
 export interface FillResult {

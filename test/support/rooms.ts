@@ -33,7 +33,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'src/rbd-export': { rooms: ['src/wire', 'src/trust'], packages: ['ceph-napi'], node: '*' },
   'src/worker': {
     rooms: ['src/wire', 'src/rbd-export'],
-    packages: ['ceph-napi', 'node-libvirt'],
+    packages: ['ceph-napi', 'node-libvirt', 'koffi'],
     node: '*',
   },
   'src/worker/supervisor': { rooms: ['src/wire'], packages: [], node: '*' },
@@ -53,6 +53,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'fastify',
       'p-queue',
       'pino',
+      'prom-client',
       'smol-toml',
       'zod',
       'better-sqlite3',

@@ -1,16 +1,21 @@
-// The config file to the config, or to every problem in it, each with its line, its key and what is allowed there.
+// The config's files to the config, or to every problem in them: siphon.toml, and beside it conf.d/*.toml in the order of
+// their names, of which the later wins, key by key.
 
-import { readFile } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { z } from 'zod';
+import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat } from '../../wire/vocabulary.ts';
 import type { CephSettings } from '../../wire/worker-protocol.ts';
+import { isTable } from './keys.ts';
 import { locate } from './locate.ts';
-import { CONFIG_SCHEMA, type ConfigFile } from './schema.ts';
+import { type ConfigProblem, problemsOf } from './problems.ts';
+import { CONFIG_SCHEMA, CONFIG_SHAPE, type ConfigFile, TOGETHER } from './schema.ts';
 
-export const CONFIG_PATH = '/etc/siphon/siphon.toml';
-/** A config of more bytes is a mistake. */
+/** A config of more bytes, or of more files, is a mistake. */
 const CONFIG_BYTES_MAX = 1024 * 1024;
+const FILES_MAX = 1000;
 
 export interface Config {
   readonly cache: {
@@ -20,6 +25,7 @@ export interface Config {
     readonly reserveBytes: number;
     readonly fillConcurrency: number;
     readonly rawBecomes: DiskFormat;
+    readonly overlayFolders: readonly string[];
   };
   readonly clusters: readonly ClusterConfig[];
   readonly trust: { readonly folder: string };
@@ -27,7 +33,11 @@ export interface Config {
   readonly snapshot: { readonly policies: string };
   readonly libvirt: { readonly uri: string };
   readonly state: { readonly path: string };
-  readonly api: { readonly socket: string; readonly hookSocket: string };
+  readonly api: {
+    readonly socket: string;
+    readonly readSocket: string;
+    readonly hookSocket: string;
+  };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
 
@@ -37,106 +47,132 @@ export interface ClusterConfig {
   readonly settings: CephSettings;
 }
 
-export interface ConfigProblem {
-  readonly file: string;
-  /** From 1; undefined where the file says nothing about it. */
-  readonly line?: number;
-  /** `cache.limit`; '' for the file itself. */
-  readonly key: string;
-  readonly what: string;
-}
-
 export type LoadedConfig =
-  | { readonly kind: 'config'; readonly config: Config }
+  | { readonly kind: 'config'; readonly config: Config; readonly checked: ConfigFile }
   | { readonly kind: 'bad'; readonly problems: readonly ConfigProblem[] };
 
-/** Loads a config. Where the default path does not exist, the defaults are the config. Any other path must exist. */
-export async function loadConfig(file = CONFIG_PATH): Promise<LoadedConfig> {
-  const read = await readText(file);
-  return typeof read === 'string' ? parseConfig(read, file) : { kind: 'bad', problems: [read] };
+export interface ConfigText {
+  readonly file: string;
+  readonly text: string;
 }
 
-async function readText(file: string): Promise<string | ConfigProblem> {
+/** The folder of the further files of a config. */
+export function configFolder(file: string): string {
+  return path.join(path.dirname(file), 'conf.d');
+}
+
+/** Loads a config. Where the default path does not exist, the defaults are the config. Any other path must exist. */
+export async function loadConfig(file: string = CONFIG_PATH): Promise<LoadedConfig> {
+  const folder = configFolder(file);
+  const names = await namesIn(folder);
+  if (!Array.isArray(names)) return { kind: 'bad', problems: [names] };
+  const files = [file, ...names.map((name) => path.join(folder, name))];
+  const read = await Promise.all(files.map(readText));
+  const unread = read.filter((each): each is ConfigProblem => 'what' in each);
+  const loaded = parseConfig(read.filter((each): each is ConfigText => 'text' in each));
+  if (unread.length === 0) return loaded;
+  return { kind: 'bad', problems: [...unread, ...(loaded.kind === 'bad' ? loaded.problems : [])] };
+}
+
+async function namesIn(folder: string): Promise<string[] | ConfigProblem> {
+  try {
+    const names = await readdir(folder);
+    const files = names.filter((name) => name.endsWith('.toml') && !name.startsWith('.'));
+    if (files.length <= FILES_MAX) return files.toSorted();
+    return { file: folder, key: '', what: `it has more than ${FILES_MAX} files` };
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    return code === 'ENOENT' ? [] : { file: folder, key: '', what: message };
+  }
+}
+
+async function readText(file: string): Promise<ConfigText | ConfigProblem> {
   try {
     const bytes = await readFile(file);
-    if (bytes.length <= CONFIG_BYTES_MAX) return bytes.toString();
+    if (bytes.length <= CONFIG_BYTES_MAX) return { file, text: bytes.toString() };
     return { file, key: '', what: `it is longer than ${CONFIG_BYTES_MAX} bytes` };
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && file === CONFIG_PATH) return '';
+    if (code === 'ENOENT' && file === CONFIG_PATH) return { file, text: '' };
     return { file, key: '', what: code === 'ENOENT' ? 'it does not exist' : message };
   }
 }
 
-/** The pure half of {@link loadConfig}. `file` is for the problems alone. */
-export function parseConfig(toml: string, file: string): LoadedConfig {
-  let written: unknown;
+/** The pure half of {@link loadConfig}: each file is checked by itself, then all together. */
+export function parseConfig(texts: readonly ConfigText[]): LoadedConfig {
+  const parsed = texts.map(parseOne);
+  const written = parsed.map((each) => each.written).filter((each) => each !== undefined);
+  const merged = written.reduce<Table>((all, each) => mergeTables(all, each, []), {});
+  const checked = CONFIG_SCHEMA.safeParse(merged);
+  const alone = parsed.flatMap((each) => each.problems);
+  if (checked.success && alone.length === 0)
+    return { kind: 'config', config: toConfig(checked.data), checked: checked.data };
+  const issues = checked.error?.issues ?? [];
+  const find = placeAmong(texts);
+  const together = issues
+    .filter((issue) => issue.code === 'custom' && issue.params === TOGETHER)
+    .flatMap((issue) => problemsOf(issue, find));
+  const problems = inOrder([...alone, ...together], texts);
+  assert(problems.length > 0, 'what is wrong in all files is wrong in one, or between them');
+  return { kind: 'bad', problems };
+}
+
+interface Parsed {
+  readonly written?: Table;
+  readonly problems: readonly ConfigProblem[];
+}
+
+function parseOne({ file, text }: ConfigText): Parsed {
+  let written: Table;
   try {
-    written = parse(toml);
+    written = parse(text);
   } catch (cause) {
     if (!(cause instanceof TomlError)) throw cause;
     const what = cause.message.split('\n')[0] ?? 'not TOML';
-    return { kind: 'bad', problems: [{ file, line: cause.line, key: '', what }] };
+    return { problems: [{ file, line: cause.line, key: '', what }] };
   }
-  const checked = CONFIG_SCHEMA.safeParse(written);
-  if (checked.success) return { kind: 'config', config: toConfig(checked.data) };
-  const lineOf = locate(toml);
-  const problems = checked.error.issues.flatMap((issue) => problemsOf(issue, file, lineOf));
-  return { kind: 'bad', problems: problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0)) };
+  const lineOf = locate(text);
+  const issues = CONFIG_SHAPE.safeParse(written).error?.issues ?? [];
+  const find = (at: readonly PropertyKey[]) => ({ file, ...lineOf(at) });
+  return { written, problems: issues.flatMap((issue) => problemsOf(issue, find)) };
 }
 
-type LineOf = ReturnType<typeof locate>;
+type Table = Readonly<Record<string, unknown>>;
 
-function problemsOf(issue: z.core.$ZodIssue, file: string, lineOf: LineOf): ConfigProblem[] {
-  const at = (path: readonly PropertyKey[], what: string): ConfigProblem => {
-    const line = lineOf(path);
-    const key = path
-      .map(String)
-      .filter((part) => part !== '')
-      .join('.');
-    return line === undefined ? { file, key, what } : { file, line, key, what };
+/** Tables of keys are merged; any other value is replaced as a whole. */
+function mergeTables(under: Table, over: Table, at: readonly string[]): Table {
+  const merged = new Map(Object.entries(under));
+  for (const [key, value] of Object.entries(over)) {
+    const [below, here] = [merged.get(key), [...at, key]];
+    const isMerged = isTable(here) && isPlain(below) && isPlain(value);
+    merged.set(key, isMerged ? mergeTables(below, value, here) : value);
+  }
+  return Object.fromEntries(merged);
+}
+
+function isPlain(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The file that decides on a path: the last of those that say the most of it. */
+function placeAmong(texts: readonly ConfigText[]) {
+  const all = texts.map(({ file, text }) => ({ file, lineOf: locate(text) }));
+  return (at: readonly PropertyKey[]) => {
+    const places = all.map(({ file, lineOf }) => ({ file, ...lineOf(at) }));
+    const depth = Math.max(0, ...places.map((place) => place.depth ?? 0));
+    return places.findLast((place) => (place.depth ?? 0) === depth) ?? { file: '' };
   };
-  if (issue.code === 'unrecognized_keys') {
-    const allowed = keysAt(issue.path);
-    return issue.keys.map((key) =>
-      at([...issue.path, key], `unknown key; allowed here: ${allowed.join(', ')}`),
-    );
-  }
-  if (issue.code === 'invalid_key')
-    return [at(issue.path, `must be ${issue.issues[0]?.message ?? 'another key'}`)];
-  if (issue.code === 'invalid_type' && issue.expected === 'object')
-    return [at(issue.path, 'must be a table')];
-  if (issue.code === 'invalid_type' && issue.expected === 'record')
-    return [at(issue.path, 'must be a table of tables')];
-  return [at(issue.path, `must be ${issue.message}`)];
 }
 
-/** The keys that the schema has at a path: asked for an unknown one's neighbours. */
-function keysAt(path: readonly PropertyKey[]): string[] {
-  let at: z.ZodType = CONFIG_SCHEMA;
-  for (const part of path) {
-    at = unwrapped(at);
-    if (at instanceof z.ZodObject) at = at.shape[String(part)] as z.ZodType;
-    else if (at instanceof z.ZodRecord) at = at.valueType as z.ZodType;
-  }
-  at = unwrapped(at);
-  if (at instanceof z.ZodUnion) at = at.options.find((each) => each instanceof z.ZodObject) ?? at;
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[]) {
+  const rank = new Map(texts.map(({ file }, index) => [file, index]));
+  return problems.toSorted(
+    (a, b) => (rank.get(a.file) ?? 0) - (rank.get(b.file) ?? 0) || (a.line ?? 0) - (b.line ?? 0),
+  );
 }
 
-function unwrapped(schema: z.ZodType): z.ZodType {
-  let at = schema;
-  while (
-    at instanceof z.ZodPrefault ||
-    at instanceof z.ZodDefault ||
-    at instanceof z.ZodExactOptional
-  ) {
-    at = at.unwrap() as z.ZodType;
-  }
-  return at;
-}
-
-function toConfig(file: ConfigFile): Config {
+/** What the rooms are given of checked files. */
+export function toConfig(file: ConfigFile): Config {
   const { cache, hook, api } = file;
   return {
     cache: {
@@ -146,6 +182,7 @@ function toConfig(file: ConfigFile): Config {
       reserveBytes: cache.reserve,
       fillConcurrency: cache.fill_concurrency,
       rawBecomes: cache.raw_becomes,
+      overlayFolders: cache.overlays,
     },
     clusters: Object.entries(file.clusters).map(([name, cluster], _, all) => ({
       name,
@@ -157,7 +194,11 @@ function toConfig(file: ConfigFile): Config {
     snapshot: file.snapshot,
     libvirt: file.libvirt,
     state: file.state,
-    api: { socket: api.socket, hookSocket: api.hook_socket },
+    api: {
+      socket: api.socket,
+      readSocket: api.read_socket,
+      hookSocket: api.hook_socket,
+    },
     log: file.log,
   };
 }
@@ -174,10 +215,4 @@ function toSettings(cluster: ConfigFile['clusters'][string]): CephSettings {
       publish: users.publish ?? user,
     },
   };
-}
-
-/** `FILE:LINE: KEY: WHAT`, as an editor and a person read it. */
-export function formatProblem({ file, line, key, what }: ConfigProblem): string {
-  const where = line === undefined ? file : `${file}:${line}`;
-  return key === '' ? `${where}: ${what}` : `${where}: ${key}: ${what}`;
 }

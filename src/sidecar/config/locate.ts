@@ -6,13 +6,20 @@ const DOTTED = `${PART}(?:\\s*\\.\\s*${PART})*`;
 const HEADER = new RegExp(`^\\s*\\[{1,2}\\s*(${DOTTED})\\s*\\]{1,2}`);
 const KEY = new RegExp(`^\\s*(${DOTTED})\\s*=(.*)$`);
 
-/** Returns the 1-based line of a key or a table, or of the nearest table around it; undefined where none is written. */
-export function locate(toml: string): (path: readonly PropertyKey[]) => number | undefined {
+export interface Place {
+  /** From 1. */
+  readonly line: number;
+  /** How many parts of the path stand there: fewer than all where it is the nearest table around. */
+  readonly depth: number;
+}
+
+/** Where a key or a table stands, or the nearest table around it; undefined where none is written. */
+export function locate(toml: string): (path: readonly PropertyKey[]) => Place | undefined {
   const lines = linesOfKeys(toml);
   return (path) => {
-    for (let length = path.length; length > 0; length -= 1) {
-      const line = lines.get(pathText(path.slice(0, length).map(String)));
-      if (line !== undefined) return line;
+    for (let depth = path.length; depth > 0; depth -= 1) {
+      const line = lines.get(pathText(path.slice(0, depth).map(String)));
+      if (line !== undefined) return { line, depth };
     }
     return undefined;
   };

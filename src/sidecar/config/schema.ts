@@ -1,29 +1,46 @@
-// The config's shape: every key with its default, its meaning and what is allowed. docs/configuration.md says the same
-// to people; a test compares the two.
+// The config's shape: every key with its default, its meaning and what is allowed. The tables of docs/configuration.md are
+// written from it (scripts/config-reference.ts).
 
 import { z } from 'zod';
-import { API_SOCKET, HOOK_SOCKET } from '../../wire/api.ts';
+import { API_SOCKET, HOOK_SOCKET, READ_SOCKET } from '../../wire/api.ts';
 import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from './units.ts';
 
 /** The longest that a domain's start may wait for a fill: libvirtd's own patience with a hook at its stop is 30 s. */
 const FILL_WAIT_MS_MAX = 10_000;
+export const POLICIES_DEFAULT = '/etc/siphon/policies.d';
 const FSID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** A cephx entity's id, a cluster's name: what needs no quoting anywhere. */
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
+/** What a key of the file is besides its type, for people; `change`: what a change of it takes. */
+export interface KeyFacts {
+  readonly description?: string;
+  readonly allowed?: string;
+  readonly change?: 'restart';
+}
+const RESTART = { change: 'restart' } as const satisfies KeyFacts;
+
 const text = (allowed: string, test: (text: string) => boolean) =>
-  z.string({ error: allowed }).refine(test, { error: allowed });
+  z.string({ error: allowed }).refine(test, { error: allowed }).meta({ allowed });
 
 const path = () =>
   text('an absolute path without .. or a NUL byte', (each) => {
     return each.startsWith('/') && !each.includes('\0') && !each.split('/').includes('..');
   });
 
+const FOLDERS_ALLOWED = 'a list of at most 100 absolute paths without .. or a NUL byte';
+const folders = () =>
+  z
+    .array(path(), { error: FOLDERS_ALLOWED })
+    .max(100, { error: FOLDERS_ALLOWED })
+    .meta({ allowed: FOLDERS_ALLOWED });
+
+const SOCKET_ALLOWED = 'an absolute path of at most 107 bytes';
 /** Unix socket paths end at 107 bytes (unix(7), sun_path). */
 const socket = () =>
-  path().refine((each) => Buffer.byteLength(each) <= 107, {
-    error: 'an absolute path of at most 107 bytes',
-  });
+  path()
+    .refine((each) => Buffer.byteLength(each) <= 107, { error: SOCKET_ALLOWED })
+    .meta({ allowed: SOCKET_ALLOWED });
 
 function measured(
   parse: (text: string) => number | undefined,
@@ -31,12 +48,13 @@ function measured(
   max: number,
   allowed: string,
 ) {
-  return z.string({ error: allowed }).transform((written, context) => {
+  const checked = z.string({ error: allowed }).transform((written, context) => {
     const value = parse(written);
     if (value !== undefined && value >= min && value <= max) return value;
     context.addIssue({ code: 'custom', message: allowed, input: written });
     return z.NEVER;
   });
+  return checked.meta({ allowed });
 }
 
 const size = (min = 0) => measured(parseSize, min, Number.MAX_SAFE_INTEGER, SIZE_ALLOWED);
@@ -44,38 +62,48 @@ const duration = (min: number, max: number, range: string) =>
   measured(parseDuration, min, max, `${DURATION_ALLOWED}, ${range}`);
 
 function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
-  return z.enum(words, { error: `one of ${words.map((word) => `"${word}"`).join(', ')}` });
+  const allowed = `one of ${words.map((word) => `"${word}"`).join(', ')}`;
+  return z.enum(words, { error: allowed }).meta({ allowed });
 }
 
 const USER_ALLOWED = 'a cephx user without "client.", or { name = USER, keyring = PATH }';
 const userName = () => text(USER_ALLOWED, (each) => WORD.test(each) && !each.startsWith('client.'));
-const user = () =>
-  z.union(
-    [
-      userName().transform((name) => ({ name })),
-      z.strictObject({ name: userName(), keyring: path().exactOptional() }),
-    ],
-    { error: USER_ALLOWED },
-  );
+const user = () => {
+  const long = z.strictObject({ name: userName(), keyring: path().exactOptional() });
+  const short = userName().transform((name) => ({ name }));
+  return z.union([short, long], { error: USER_ALLOWED }).meta({ allowed: USER_ALLOWED });
+};
+
+function wholeNumber(min: number, max: number) {
+  const error = `a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error }).meta({ allowed: error });
+}
 
 const cluster = z.strictObject({
   conf: path().default('/etc/ceph/ceph.conf').describe("the cluster's ceph.conf"),
   fsid: text('an fsid: 8-4-4-4-12 lower-case hex digits', (each) => FSID.test(each))
     .exactOptional()
-    .describe("the cluster's fsid; learnt at the first connection where it is not stated"),
+    .describe(
+      "the cluster's fsid; a connection to another is refused. Where it is not stated it is learnt at the first connection",
+    ),
   default: z
     .boolean({ error: 'true or false' })
+    .meta({ allowed: 'true or false' })
     .exactOptional()
-    .describe('whether sources that name no fsid are in this one; the only cluster is'),
+    .describe('`true` in exactly one of several clusters: it has the sources that name no fsid'),
   timeout: duration(1000, 60_000, 'from 1s to 1min')
     .prefault('5s')
     .describe('how long one answer of the cluster may take before it counts as unavailable'),
   user: user().prefault('siphon').describe('the cephx user for whatever `users` leaves out'),
   users: z
     .strictObject({
-      fill: user().exactOptional().describe('reads source images'),
-      snapshot: user().exactOptional().describe("reads, and snapshots, domains' disks"),
-      publish: user().exactOptional().describe('writes into the pools of source images'),
+      fill: user().exactOptional().describe('who reads source images'),
+      snapshot: user()
+        .exactOptional()
+        .describe("who snapshots domains' disks and keeps siphon's records beside them"),
+      publish: user()
+        .exactOptional()
+        .describe('who writes into the pools of source images (`siphon describe`)'),
     })
     .prefault({}),
 });
@@ -83,85 +111,133 @@ const cluster = z.strictObject({
 const table = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape).prefault({} as never);
 
-export const CONFIG_SCHEMA = z
-  .strictObject({
-    cache: table({
-      path: path().default('/var/lib/siphon/bases-rw').describe('where bases are written'),
-      mount: path()
-        .default('/var/lib/siphon/bases')
-        .describe('the read-only bind mount of it: where guests find bases'),
-      limit: size(1)
-        .prefault('100GiB')
-        .describe('how much the bases may take on disk before the least recently used are evicted'),
-      reserve: size()
-        .prefault('1GiB')
-        .describe('free space that a fill must leave on the file system'),
-      fill_concurrency: z
-        .int({ error: 'a whole number from 1 to 16' })
-        .min(1, { error: 'a whole number from 1 to 16' })
-        .max(16, { error: 'a whole number from 1 to 16' })
-        .default(2)
-        .describe('how many fills run at once; more wait their turn'),
-      raw_becomes: oneOf('qcow2', 'raw')
-        .default('qcow2')
-        .describe('the file that a raw source becomes'),
-    }),
-    clusters: z
-      .record(
-        text('a name of letters, digits, . _ -', (each) => WORD.test(each)),
-        cluster,
+/** What each file may hold, and all of them together. */
+export const CONFIG_SHAPE = z.strictObject({
+  cache: table({
+    path: path()
+      .default('/var/lib/siphon/bases-rw')
+      .describe(
+        'where bases are written; a file system on a disk, which fills, with space for `cache.limit`',
       )
-      .prefault({ ceph: {} }),
-    trust: table({
-      folder: path()
-        .default('/etc/siphon/trust')
-        .describe('the certificates that may sign images, each as UUID.pem'),
-    }),
-    hook: table({
-      fill_wait: duration(0, FILL_WAIT_MS_MAX, 'at most 10s')
-        .prefault('5s')
-        .describe("how long a domain's start waits for a missing base before it is refused"),
-      spool: path()
-        .default('/var/spool/siphon/hook')
-        .describe('where the hook leaves events that siphond could not take'),
-    }),
-    snapshot: table({
-      policies: path()
-        .default('/etc/siphon/policies.d')
-        .describe('the folder of snapshot policies'),
-    }),
-    libvirt: table({
-      uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))
-        .default('qemu:///system')
-        .describe("libvirt's connection URI"),
-    }),
-    state: table({
-      path: path().default('/var/lib/siphon/siphon.db').describe('the catalogue and the journal'),
-    }),
-    api: table({
-      socket: socket().default(API_SOCKET).describe('the API for operators, mode 0660'),
-      hook_socket: socket().default(HOOK_SOCKET).describe('the API for the hook alone, mode 0600'),
-    }),
-    log: table({
-      level: oneOf('debug', 'info', 'warn', 'error')
-        .default('info')
-        .describe('the least level that is logged'),
-    }),
-  })
-  .superRefine(checkTogether);
+      .meta(RESTART),
+    mount: path()
+      .default('/var/lib/siphon/bases')
+      .describe(
+        'the read-only bind mount of `cache.path`: where guests and libvirt find bases. Overlays name it: do not change it later',
+      )
+      .meta(RESTART),
+    limit: size(1)
+      .prefault('100GiB')
+      .describe(
+        'how much the bases may take on disk before the least recently used ones are evicted. Pinned and leased bases stay',
+      ),
+    reserve: size()
+      .prefault('1GiB')
+      .describe(
+        'free space that a fill must leave on the file system; a fill that would not is refused before a byte moves',
+      ),
+    fill_concurrency: wholeNumber(1, 16)
+      .default(2)
+      .describe(
+        "how many fills run at once; more wait, those that a domain's start waits for first",
+      ),
+    raw_becomes: oneOf('qcow2', 'raw')
+      .default('qcow2')
+      .describe(
+        'the file that a raw source becomes; a raw one is sparse. qcow2 sources are copied as they are',
+      ),
+    overlays: folders()
+      .default(['/var/lib/libvirt/images'])
+      .describe(
+        "where overlays lie: a base that one of them stands on is not evicted, whether a domain has it or not. They are looked for 3 folders deep, and in the folders of domains' disks; where that cannot be told, no base is evicted",
+      ),
+  }),
+  clusters: z
+    .record(
+      text('a name of letters, digits, . _ -', (each) => WORD.test(each)),
+      cluster,
+    )
+    .prefault({ ceph: {} }),
+  trust: table({
+    folder: path()
+      .default('/etc/siphon/trust')
+      .describe('the certificates that may sign images, each as `UUID.pem`'),
+  }),
+  hook: table({
+    fill_wait: duration(0, FILL_WAIT_MS_MAX, 'at most 10s')
+      .prefault('5s')
+      .describe(
+        "how long a domain's start waits for a missing base before it is refused. libvirtd holds the domain's lock meanwhile",
+      ),
+    spool: path()
+      .default('/var/spool/siphon/hook')
+      .describe('where the hook leaves events that siphond could not take')
+      .meta(RESTART),
+  }),
+  snapshot: table({
+    policies: path()
+      .default(POLICIES_DEFAULT)
+      .describe('the folder of snapshot policies, `*.toml`; a change is taken up at once'),
+  }),
+  libvirt: table({
+    uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))
+      .default('qemu:///system')
+      .describe("libvirt's connection URI")
+      .meta(RESTART),
+  }),
+  state: table({
+    path: path()
+      .default('/var/lib/siphon/siphon.db')
+      .describe('the catalogue and the journal, SQLite')
+      .meta(RESTART),
+  }),
+  api: table({
+    socket: socket()
+      .default(API_SOCKET)
+      .describe('the API for operators; mode 0660 where siphond makes it itself')
+      .meta(RESTART),
+    read_socket: socket()
+      .default(READ_SOCKET)
+      .describe(
+        'what of the API changes nothing, and the metrics; mode 0660 where siphond makes it itself',
+      )
+      .meta(RESTART),
+    hook_socket: socket()
+      .default(HOOK_SOCKET)
+      .describe(
+        "the API for libvirt's hook alone; mode 0600. The installed hook knows the default path only",
+      )
+      .meta(RESTART),
+  }),
+  log: table({
+    level: oneOf('debug', 'info', 'warn', 'error')
+      .default('info')
+      .describe('the least level that is logged'),
+  }),
+});
+
+/** All files together. */
+export const CONFIG_SCHEMA = CONFIG_SHAPE.superRefine(checkTogether);
 
 export type ConfigFile = z.output<typeof CONFIG_SCHEMA>;
 
 interface Together {
   readonly clusters: Record<string, { readonly default?: boolean; readonly fsid?: string }>;
   readonly cache: { readonly path: string; readonly mount: string };
-  readonly api: { readonly socket: string; readonly hook_socket: string };
+  readonly api: {
+    readonly socket: string;
+    readonly read_socket: string;
+    readonly hook_socket: string;
+  };
 }
+
+/** Marks the issues of {@link checkTogether}. */
+export const TOGETHER = { together: true } as const;
 
 /** What no key can say alone. */
 function checkTogether({ clusters, cache, api }: Together, context: z.RefinementCtx): void {
   const complain = (path: string[], message: string) =>
-    context.addIssue({ code: 'custom', path, message });
+    context.addIssue({ code: 'custom', path, message, params: TOGETHER });
   const entries = Object.entries(clusters);
   const marked = entries.filter(([, each]) => each.default === true);
   if (entries.length === 0) complain(['clusters'], 'at least one [clusters.NAME]');
@@ -178,6 +254,10 @@ function checkTogether({ clusters, cache, api }: Together, context: z.Refinement
   }
   if (cache.path === cache.mount)
     complain(['cache', 'mount'], 'another path than cache.path: it is its read-only view');
-  if (api.socket === api.hook_socket)
-    complain(['api', 'hook_socket'], 'another path than api.socket');
+  const sockets = [api.socket];
+  for (const key of ['read_socket', 'hook_socket'] as const) {
+    if (sockets.includes(api[key]))
+      complain(['api', key], "another path than those of the API's other sockets");
+    sockets.push(api[key]);
+  }
 }

@@ -13,6 +13,8 @@ const REQUEST_MS_MAX = 30_000;
 export interface AppParts {
   readonly log: Logger;
   readonly bodyBytesMax?: number;
+  /** Only GET is served; anything else is `denied`. */
+  readonly isReadOnly?: boolean;
   /** A defect came up: the process should end. */
   readonly onDefect: (error: unknown) => void;
 }
@@ -20,6 +22,7 @@ export interface AppParts {
 export function createApp({
   log,
   bodyBytesMax = BODY_BYTES_MAX,
+  isReadOnly = false,
   onDefect,
 }: AppParts): FastifyInstance {
   const app = Fastify({
@@ -30,6 +33,7 @@ export function createApp({
   });
   app.setNotFoundHandler((request, reply) => {
     const subject = `${request.method} ${request.url.split('?')[0]}`;
+    if (isReadOnly && request.method !== 'GET') throw readOnly(subject);
     return reply.code(404).send({ error: { code: 'not-found', op: 'find route', subject } });
   });
   app.setErrorHandler((error, request, reply) => {
@@ -51,6 +55,12 @@ function toOperating(error: unknown, subject: string): OperatingError | undefine
   // fastify's own: a body that is too long, not JSON, of an unknown type.
   const { statusCode = 500, message } = error as { statusCode?: number; message: string };
   return statusCode < 500 ? new OperatingError({ ...fields, why: message }) : undefined;
+}
+
+function readOnly(subject: string): OperatingError {
+  const why = 'nothing is changed by way of this socket';
+  const hint = "Ask on the API's own socket (api.socket).";
+  return new OperatingError({ code: 'denied', op: 'serve', subject, why, hint });
 }
 
 function defect(subject: string): OperatingError {

@@ -1,7 +1,8 @@
 // /v1/warm, describe, path, bases, base, pin, unpin, evict, start: the cache.
 
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { answerLong } from './stream.ts';
 
@@ -31,24 +32,42 @@ const Evict = z.strictObject({
 });
 const Start = z.strictObject({ domain: Text });
 
-export function addBaseRoutes(app: FastifyInstance, services: Services): void {
-  app.post('/v1/warm', async (request, reply) => {
-    const asked = Warm.parse(request.body);
-    await answerLong(reply, services.jobs, services.warm(asked), asked.wait);
-  });
-  app.post('/v1/describe', async (request) => {
-    await services.describe(Describe.parse(request.body));
-    return {};
-  });
+export function addBaseReads(app: FastifyInstance, services: Services): void {
   app.get('/v1/path', (request) =>
     services.path(z.strictObject({ source: Text }).parse(request.query).source),
   );
   app.get('/v1/bases', () => services.listBases());
   app.get('/v1/base', (request) => services.getBase(Pin.parse(request.query).base));
-  app.post('/v1/pin', (request) => services.pin(Pin.parse(request.body).base));
-  app.post('/v1/unpin', (request) => services.unpin(Pin.parse(request.body).base));
-  app.post('/v1/evict', (request) => services.evict(Evict.parse(request.body)));
-  app.post('/v1/start', async (request, reply: FastifyReply) => {
-    await answerLong(reply, services.jobs, services.start(Start.parse(request.body).domain));
+}
+
+export function addBaseChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
+  app.post('/v1/warm', async (request, reply) => {
+    const asked = Warm.parse(request.body);
+    const work = change(request, 'warm', asked.source, () => services.warm(asked));
+    await answerLong(reply, services.jobs, work, asked.wait);
+  });
+  app.post('/v1/describe', async (request) => {
+    const asked = Describe.parse(request.body);
+    await change(request, 'describe', asked.source, () => services.describe(asked));
+    return {};
+  });
+  app.post('/v1/pin', (request) => {
+    const { base } = Pin.parse(request.body);
+    return change(request, 'pin', base, () => services.pin(base));
+  });
+  app.post('/v1/unpin', (request) => {
+    const { base } = Pin.parse(request.body);
+    return change(request, 'unpin', base, () => services.unpin(base));
+  });
+  app.post('/v1/evict', (request) => {
+    const asked = Evict.parse(request.body);
+    if (asked.dryRun) return services.evict(asked);
+    const subject = asked.bases?.join(' ') ?? 'down to the limit';
+    return change(request, 'evict', subject, () => services.evict(asked));
+  });
+  app.post('/v1/start', async (request, reply) => {
+    const { domain } = Start.parse(request.body);
+    const work = change(request, 'start', domain, () => services.start(domain));
+    await answerLong(reply, services.jobs, work);
   });
 }

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { HookRequest } from '../../hook/events.ts';
 import { OperatingError } from '../../wire/errors.ts';
+import type { Counts, HookVerdict } from '../metrics-port.ts';
 import type { Services } from './services.ts';
 
 /** Domain XML may be some MB. */
@@ -23,6 +24,7 @@ const Query = z.strictObject({
 
 export interface HookRouteParts {
   readonly hook: Services['hook'];
+  readonly counts: Pick<Counts, 'hookAnswered'>;
   readonly log: Logger;
   /** Aborted when siphond stops: whoever waits is let go. */
   readonly stopping: AbortSignal;
@@ -45,7 +47,11 @@ export function addHookRoute(app: FastifyInstance, parts: HookRouteParts): void 
     };
     const gone = new AbortController();
     const finish = begin(reply, gone);
-    finish(await verdictOf(parts, asked, AbortSignal.any([gone.signal, parts.stopping])));
+    const beganMs = performance.now();
+    const line = await verdictOf(parts, asked, AbortSignal.any([gone.signal, parts.stopping]));
+    finish(line);
+    const seconds = (performance.now() - beganMs) / 1000;
+    parts.counts.hookAnswered(operation, verdictIn(line), seconds);
   });
 }
 
@@ -71,6 +77,11 @@ function begin(reply: FastifyReply, gone: AbortController): (line: string) => vo
 const ALLOWED = 'allow\n';
 /** The filter then spools the event, and lets the domain go on. */
 const NO_VERDICT = '';
+
+function verdictIn(line: string): HookVerdict {
+  if (line === NO_VERDICT) return 'none';
+  return line === ALLOWED ? 'allow' : 'refuse';
+}
 
 /** Only a refusal that is certain stops a domain: what siphond cannot read, cannot tell, or cannot do, never does. */
 async function verdictOf(

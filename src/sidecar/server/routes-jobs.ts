@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { JobsAnswer } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import type { JobRecord } from '../../wire/journal.ts';
+import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { streamJob } from './stream.ts';
 
@@ -14,7 +15,7 @@ const One = z.strictObject({ id: z.string().min(1).max(64) });
 
 type JobAnswer = JobsAnswer['jobs'][number];
 
-export function addJobRoutes(app: FastifyInstance, { jobs }: Pick<Services, 'jobs'>): void {
+export function addJobReads(app: FastifyInstance, { jobs }: Pick<Services, 'jobs'>): void {
   const withProgress = (record: JobRecord): JobAnswer => {
     const progress = jobs.progressOf(record.id);
     return progress === undefined ? record : { ...record, progress };
@@ -31,8 +32,11 @@ export function addJobRoutes(app: FastifyInstance, { jobs }: Pick<Services, 'job
   app.get('/v1/jobs/:id/watch', (request, reply) => {
     streamJob(reply, jobs, One.parse(request.params).id);
   });
-  app.post(
-    '/v1/jobs/:id/cancel',
-    (request): JobAnswer => jobs.cancel(One.parse(request.params).id),
-  );
+}
+
+export function addJobChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
+  app.post('/v1/jobs/:id/cancel', (request): Promise<JobAnswer> => {
+    const { id } = One.parse(request.params);
+    return change(request, 'cancel', id, () => services.jobs.cancel(id));
+  });
 }

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { answerLong } from './stream.ts';
 
@@ -10,17 +11,19 @@ const Create = z.strictObject({ domain: Text });
 const List = z.strictObject({ domain: Text.exactOptional() });
 const Delete = z.strictObject({ id: Text });
 
-export function addSnapshotRoutes(app: FastifyInstance, services: Services): void {
-  app.post('/v1/snapshots', async (request, reply) => {
-    await answerLong(
-      reply,
-      services.jobs,
-      services.takeSnapshot(Create.parse(request.body).domain),
-    );
-  });
+export function addSnapshotReads(app: FastifyInstance, services: Services): void {
   app.get('/v1/snapshots', (request) => services.listSnapshots(List.parse(request.query).domain));
+}
+
+export function addSnapshotChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
+  app.post('/v1/snapshots', async (request, reply) => {
+    const { domain } = Create.parse(request.body);
+    const work = change(request, 'snapshot create', domain, () => services.takeSnapshot(domain));
+    await answerLong(reply, services.jobs, work);
+  });
   app.delete('/v1/snapshots/:id', async (request) => {
-    await services.deleteSnapshot(Delete.parse(request.params).id);
+    const { id } = Delete.parse(request.params);
+    await change(request, 'snapshot delete', id, () => services.deleteSnapshot(id));
     return {};
   });
 }

@@ -1,14 +1,19 @@
-// The two servers, listening: the API for operators and the hook's own, which no slow request of an operator can fill.
+// The three servers, listening: the API for operators, what of it only reads, and the hook's own, which no slow request of the
+// others can fill. Who may do what is who may open which socket.
 
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { createAudit } from '../audit.ts';
 import type { Config } from '../config/load.ts';
+import type { Counts } from '../metrics-port.ts';
 import { listenAt, type SocketPlace } from '../sockets.ts';
 import { createApp } from './app.ts';
-import { addBaseRoutes } from './routes-bases.ts';
+import { type ChangeParts, changesOf } from './changes.ts';
+import { addBaseChanges, addBaseReads } from './routes-bases.ts';
 import { addHookRoute, HOOK_BODY_BYTES_MAX } from './routes-hook.ts';
-import { addJobRoutes } from './routes-jobs.ts';
-import { addSnapshotRoutes } from './routes-snapshots.ts';
+import { addJobChanges, addJobReads } from './routes-jobs.ts';
+import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
+import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
 import type { Services } from './services.ts';
 
 /** Of these in flight, one more is told to come again: a bound on memory, not on anybody's work. */
@@ -19,14 +24,15 @@ const CLOSE_MS_MAX = 1000;
 export interface ServerParts {
   readonly config: Config['api'];
   readonly services: Services;
+  readonly counts: Pick<Counts, 'hookAnswered'>;
   readonly log: Logger;
   readonly given: ReadonlyMap<string, number>;
   readonly onDefect: (error: unknown) => void;
 }
 
-/** Listens on both sockets; dispose stops accepting, ends the hook's answers (allow) and the watches, and closes. */
+/** Listens on all sockets; dispose stops accepting, ends the hook's answers (allow) and the watches, and closes. */
 export async function startServers(parts: ServerParts): Promise<AsyncDisposable> {
-  const { config, services, log, given, onDefect } = parts;
+  const { config, services, counts, log, given, onDefect } = parts;
   const stopping = new AbortController();
   await using undo = new AsyncDisposableStack();
   const open = async (app: FastifyInstance, place: SocketPlace) => {
@@ -37,16 +43,31 @@ export async function startServers(parts: ServerParts): Promise<AsyncDisposable>
     log.info({ socket: place.path, isGiven: given.has(place.name) }, 'listening');
   };
   const api = createApp({ log, onDefect });
-  api.get('/v1/status', () => services.status());
-  addBaseRoutes(api, services);
-  addSnapshotRoutes(api, services);
-  addJobRoutes(api, services);
+  addReads(api, services);
+  addChanges(api, changesOf(services, createAudit(log)));
+  const reading = createApp({ log, isReadOnly: true, onDefect });
+  addReads(reading, services);
   const hook = createApp({ log, bodyBytesMax: HOOK_BODY_BYTES_MAX, onDefect });
-  addHookRoute(hook, { hook: services.hook, log, stopping: stopping.signal });
+  addHookRoute(hook, { hook: services.hook, counts, log, stopping: stopping.signal });
   await open(hook, { name: 'siphon-hook.socket', path: config.hookSocket, mode: 0o600 });
   await open(api, { name: 'siphon.socket', path: config.socket, mode: 0o660 });
+  await open(reading, { name: 'siphon-read.socket', path: config.readSocket, mode: 0o660 });
   undo.defer(() => stopping.abort());
   return undo.move();
+}
+
+function addReads(app: FastifyInstance, services: Services): void {
+  addSiphondReads(app, services);
+  addBaseReads(app, services);
+  addSnapshotReads(app, services);
+  addJobReads(app, services);
+}
+
+function addChanges(app: FastifyInstance, parts: ChangeParts): void {
+  addSiphondChanges(app, parts);
+  addBaseChanges(app, parts);
+  addSnapshotChanges(app, parts);
+  addJobChanges(app, parts);
 }
 
 async function close(app: FastifyInstance): Promise<void> {

@@ -8,6 +8,9 @@ import type {
   EvictAnswer,
   EvictRequest,
   PathAnswer,
+  PauseAnswer,
+  PauseRequest,
+  ReloadAnswer,
   SnapshotsAnswer,
   StatusAnswer,
   WarmRequest,
@@ -36,7 +39,13 @@ export interface Services {
   listSnapshots(domain: string | undefined): Promise<SnapshotsAnswer>;
   /** Resolves when the set's snapshots and records are gone. */
   deleteSnapshot(id: string): Promise<void>;
+  pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;
+  resume(request: PauseRequest): PauseAnswer;
+  /** Rejects with every mistake in the config; nothing has changed then. */
+  reload(): Promise<ReloadAnswer>;
   readonly jobs: Pick<JobJournal, 'list' | 'get' | 'progressOf' | 'watch' | 'cancel'>;
   /** Decides within its budget; a rejection is no verdict, and the hook spools its call. The signal is aborted when the hook has left. */
   readonly hook: (request: HookRequest, signal: AbortSignal) => Promise<Verdict>;
+  /** The text that Prometheus reads, and its content type. */
+  metrics(): Promise<{ readonly text: string; readonly contentType: string }>;
 }

@@ -139,7 +139,7 @@ test('a keyring that cannot be read is named, and siphon recovers when it can', 
   assert.equal(again.code, 0, again.stderr);
 });
 
-test('a full disk refuses the fill and leaves nothing', async () => {
+test('a disk without room for it refuses the fill before a byte moves', async () => {
   const source = await bigSource(`${pool}/large`, 128);
   // The reserve is what must stay free: above what the disk has, nothing fits any more.
   await sh(

@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cache, DiskChain, Fill, WarmAsk } from '../../../src/cache/index.ts';
 import type { Domain } from '../../../src/domain/domain.ts';
 import { createAskAgain } from '../../../src/sidecar/ask-again.ts';
 import { createBasesPort } from '../../../src/sidecar/bases-port.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
-import type { Journal } from '../../../src/wire/journal.ts';
 import { keptLog } from './support/quiet.ts';
 
 const FSID = 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee';
@@ -20,15 +20,13 @@ const failure = (code: 'unavailable' | 'not-found') =>
 
 function portOver(cache: Partial<Cache>) {
   const told: string[] = [];
-  const journal = { get: () => ({ createdAtMs: 50 }) } as unknown as Journal;
   const port = createBasesPort({
     cache: cache as Cache,
-    journal,
     mountPath: '/bases',
     nameOf: (id) =>
       id.endsWith('abc@7') ? { pool: 'images', namespace: '', image: 'deb', snap: 's' } : undefined,
-    now: () => 100,
     onHook: (uuid) => told.push(uuid),
+    onHeld: (id) => told.push(`held ${id}`),
   });
   return { port, told };
 }
@@ -64,6 +62,7 @@ describe('needs', () => {
     const { port, told } = portOver({
       basesOf: async () => [chain],
       leases: leases as unknown as Cache['leases'],
+      presence: () => ({ kind: 'ready', format: 'raw' }),
     });
     port.leaseRunning(domain, []);
     await port.needsOf(domain, AbortSignal.abort());
@@ -72,17 +71,20 @@ describe('needs', () => {
       leased.map((chains) => chains.map((each) => each.kind)),
       [['unknown'], ['known']],
     );
-    assert.deepEqual(told, [domain.uuid, domain.uuid]);
+    const held = `held ${KEY.replace('.raw', '')}`;
+    assert.deepEqual(told, [domain.uuid, domain.uuid, held]);
   });
 });
 
 describe('a fill for the hook', () => {
-  it('asks by ids and suffix, ahead of operators, and tells the rate of a fill that it joined', async () => {
+  it('asks by ids and suffix, ahead of operators, and tells when the source is known', async () => {
     const asked: WarmAsk[] = [];
     const { promise: done, resolve } = Promise.withResolvers<never>();
     const { port } = portOver({
-      async warm(ask) {
+      async warm(ask, onResolved) {
         asked.push(ask);
+        await Promise.resolve();
+        onResolved?.();
         return {
           baseId: 'x',
           jobId: 'j',
@@ -92,9 +94,9 @@ describe('a fill for the hook', () => {
       },
     });
     const fill = port.fill(KEY);
-    assert.deepEqual([fill.startedAtMs, fill.progress()], [100, undefined]);
-    await Promise.resolve();
-    assert.deepEqual([fill.startedAtMs, fill.progress()], [50, { doneBytes: 1, totalBytes: 2 }]);
+    assert.deepEqual([fill.isResolved(), fill.progress()], [false, undefined]);
+    await nextTurn();
+    assert.deepEqual([fill.isResolved(), fill.progress()], [true, { doneBytes: 1, totalBytes: 2 }]);
     assert.deepEqual(asked, [{ source: ids, format: 'raw', priority: 'hook' }]);
     resolve(undefined as never);
     assert.equal(await fill.ended, undefined);
@@ -122,7 +124,11 @@ describe('asking again', () => {
     } as unknown as Cache;
     const cutOff: WarmAsk[] = [{ source: { ...ids, imageId: 'gone' }, priority: 'operator' }];
     const { log, lines } = keptLog();
-    const work = createAskAgain(cache, cutOff, log);
+    let isPaused = true;
+    const work = createAskAgain(cache, cutOff, () => isPaused, log);
+    await work();
+    assert.deepEqual(asks, []);
+    isPaused = false;
     await assert.rejects(work(), { code: 'unavailable' });
     assert.deepEqual(asks, ['gone', 'abc']);
     assert.ok(lines.some((line) => line.includes('given up')));

@@ -5,7 +5,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openClusters } from '../../../src/sidecar/clusters.ts';
-import { clusterOfDisk } from '../../../src/sidecar/disk-cluster.ts';
 import { keptLog, temporaryFolder } from './support/quiet.ts';
 
 const EAST = 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee';
@@ -44,41 +43,54 @@ describe('the cluster of a source', () => {
 describe('the cluster of a disk', () => {
   const disk = (hosts: string[], configFile?: string) => ({
     pool: 'vms',
+    namespace: '',
     image: 'x',
-    hosts: hosts.map((name) => ({ name })),
+    hosts: hosts.map((each) => {
+      const [name = '', port] = each.split(' ');
+      return port === undefined ? { name } : { name, port: Number(port) };
+    }),
     ...(configFile === undefined ? {} : { configFile }),
   });
 
-  it('is the one whose conf or monitors the XML names', async () => {
-    await using folder = await temporaryFolder();
+  /** East and west share an address; `mon` lines as given. */
+  async function withConfs(east: string, west: string) {
+    const folder = await temporaryFolder();
     const confs = { east: join(folder.path, 'e.conf'), west: join(folder.path, 'w.conf') };
-    await writeFile(
-      confs.east,
-      '[global]\nmon host = [v2:10.0.0.1:3300/0,v1:10.0.0.1:6789/0] mon-b.east\n',
+    await writeFile(confs.east, `[global]\nmon host = ${east}\n`);
+    await writeFile(confs.west, `[global]\nmon_host = ${west}\n`);
+    const clusters = open(confs);
+    const nameOf = async (asked: ReturnType<typeof disk>) => (await clusters.ofDisk(asked)).name;
+    const close = async () => {
+      await clusters[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    };
+    return { confs, nameOf, [Symbol.asyncDispose]: close };
+  }
+
+  it('is the one whose conf or monitors the XML names, by their ports', async () => {
+    await using two = await withConfs(
+      '[v2:10.0.0.1:3310/0,v1:10.0.0.1:6799/0]',
+      '[v2:10.0.0.1:3300/0,v1:10.0.0.1:6789/0]',
     );
-    await writeFile(
-      confs.west,
-      '[global]\nmon_host = 10.0.1.1:6789, [v2:[fd00::1]:3300,v1:[fd00::1]:6789]\n',
-    );
-    await using clusters = open(confs);
-    const nameOf = async (asked: ReturnType<typeof disk>) =>
-      (await clusterOfDisk(clusters.all, asked)).name;
+    const { nameOf, confs } = two;
     assert.equal(await nameOf(disk([], confs.east)), 'east');
-    assert.equal(await nameOf(disk(['10.0.0.1'])), 'east');
-    assert.equal(await nameOf(disk(['down', 'mon-b.east'])), 'east');
-    assert.equal(await nameOf(disk(['10.0.1.1'])), 'west');
-    assert.equal(await nameOf(disk(['fd00::1'])), 'west');
-    assert.equal(await nameOf(disk([])), 'west');
-    await assert.rejects(nameOf(disk(['10.0.0.9'])), {
-      code: 'not-found',
-      message: /monitor 10\.0\.0\.9/,
-    });
+    assert.equal(await nameOf(disk(['10.0.0.1 6789'])), 'west');
+    assert.equal(await nameOf(disk(['10.0.0.1 6799'])), 'east');
+    assert.equal(await nameOf(disk(['10.0.0.1'])), 'west');
+    const error = { code: 'not-found', message: /vms\/x: .* monitors 10\.0\.0\.9:1; .*east.*west/ };
+    await assert.rejects(nameOf(disk(['10.0.0.9 1'])), error);
+    await assert.rejects(nameOf(disk([], '/nonexistent.conf')), { code: 'not-found' });
   });
 
-  it('is the only one there is, whatever the XML says', async () => {
-    await using clusters = open();
-    const [only] = clusters.all;
-    assert.ok(only);
-    assert.equal(await clusterOfDisk([only], disk(['10.9.9.9'])), only);
+  it('could not be told where the monitors are those of two', async () => {
+    await using two = await withConfs('10.0.0.1', '10.0.0.1:6789 10.0.0.2');
+    const error = { code: 'refused', message: /could not tell which cluster .*east, west/ };
+    await assert.rejects(two.nameOf(disk(['10.0.0.1'])), error);
+    assert.equal(await two.nameOf(disk(['10.0.0.2'])), 'west');
+  });
+
+  it('is found where one says a name and the other its address', async () => {
+    await using two = await withConfs('localhost', '10.0.0.1');
+    assert.equal(await two.nameOf(disk(['127.0.0.1 6789'])), 'east');
   });
 });

@@ -1,21 +1,28 @@
 // The config: defaults, and every kind of mistake told with its line, its key and what is allowed.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { z } from 'zod';
-import { formatProblem, loadConfig, parseConfig } from '../../../src/sidecar/config/load.ts';
-import { CONFIG_SCHEMA } from '../../../src/sidecar/config/schema.ts';
+import { missingTables, withTables } from '../../../scripts/config-reference.ts';
+import { CONFIG_KEYS } from '../../../src/sidecar/config/keys.ts';
+import { loadConfig, parseConfig } from '../../../src/sidecar/config/load.ts';
+import { formatProblem } from '../../../src/sidecar/config/problems.ts';
 import { parseDuration, parseSize } from '../../../src/sidecar/config/units.ts';
+import { temporaryFolder } from './support/quiet.ts';
 
-function configOf(toml: string) {
-  const loaded = parseConfig(toml, 'siphon.toml');
+/** The files siphon.toml, a.toml, b.toml. */
+const texts = (tomls: readonly string[]) =>
+  tomls.map((text, i) => ({ file: ['siphon.toml', 'a.toml', 'b.toml'][i] ?? '', text }));
+
+function configOf(...tomls: string[]) {
+  const loaded = parseConfig(texts(tomls));
   assert.equal(loaded.kind, 'config', JSON.stringify(loaded));
   return loaded.config;
 }
 
-function problemsOf(toml: string): string[] {
-  const loaded = parseConfig(toml, 'siphon.toml');
+function problemsOf(...tomls: string[]): string[] {
+  const loaded = parseConfig(texts(tomls));
   assert.equal(loaded.kind, 'bad');
   return loaded.problems.map(formatProblem);
 }
@@ -175,7 +182,7 @@ const MISTAKES: readonly { name: string; toml: string; want: readonly RegExp[] }
   {
     name: 'one path for both sockets',
     toml: '[api]\nsocket = "/a"\nhook_socket = "/a"',
-    want: [/:3: api\.hook_socket: must be another path/],
+    want: [/:3: api\.hook_socket: must be another path than those of the API's other sockets/],
   },
   {
     name: 'a socket over 107 bytes',
@@ -214,6 +221,77 @@ describe('a config that is wrong says', () => {
   });
 });
 
+describe('several files', () => {
+  it('are merged key by key, and the later wins', () => {
+    const { cache, clusters, hook } = configOf(
+      '[cache]\nlimit = "1GiB"\nreserve = "2GiB"\n[clusters.a]\nuser = { name = "x", keyring = "/x" }\ntimeout = "2s"',
+      '[cache]\nlimit = "3GiB"\n[clusters.a]\nuser = { name = "y" }\n[clusters.b]\ndefault = true',
+      'cache.limit = "4GiB"\nhook.fill_wait = "1s"',
+    );
+    assert.deepEqual([cache.limitBytes, cache.reserveBytes], [4 * 2 ** 30, 2 * 2 ** 30]);
+    assert.equal(hook.fillWaitMs, 1000);
+    assert.deepEqual(
+      clusters.map(({ name, isDefault, settings }) => [name, isDefault, settings.timeoutMs]),
+      [
+        ['a', false, 2000],
+        ['b', true, 5000],
+      ],
+    );
+    // One value: the keyring of another user is not kept.
+    assert.deepEqual(clusters[0]?.settings.users.fill, { name: 'y' });
+  });
+
+  it('are each told their own mistakes, with their own lines, also what a later one would hide', () => {
+    assert.deepEqual(
+      problemsOf('[cache]\nlimit = 1', '\n\nx = 1\n[cache]\nlimit = "1GiB"', 'a = [').map(
+        (problem) => problem.split(': ').slice(0, 2).join(': '),
+      ),
+      ['siphon.toml:2: cache.limit', 'a.toml:3: x', 'b.toml:1: Invalid TOML document'],
+    );
+  });
+
+  it('are told what is wrong between them at the file that decides', () => {
+    assert.deepEqual(
+      problemsOf(
+        '[clusters.a]\ndefault = true',
+        '[clusters.b]\n[clusters.c]\ndefault = false',
+        '\n[clusters.b]\n\ndefault = true',
+      ).map((problem) => problem.split(': ', 2).join(': ')),
+      ['b.toml:4: clusters.b.default'],
+    );
+    assert.match(
+      problemsOf('', '[cache]\npath = "/a"', '[cache]\n\nmount = "/a"').join(),
+      /^b\.toml:3: cache\.mount: must be another path/,
+    );
+  });
+
+  it('are read in the order of their names from the conf.d beside the first', async () => {
+    await using folder = await temporaryFolder();
+    const at = (name: string) => join(folder.path, name);
+    await mkdir(at('conf.d'));
+    await writeFile(at('siphon.toml'), 'cache.limit = "1GiB"');
+    await writeFile(at('conf.d/10.toml'), 'cache.limit = "2GiB"');
+    await writeFile(at('conf.d/9.toml'), 'cache.limit = "3GiB"');
+    for (const name of ['99.conf', '.99.toml', '99.toml~'])
+      await writeFile(at(`conf.d/${name}`), 'x');
+    const loaded = await loadConfig(at('siphon.toml'));
+    assert.equal(loaded.kind === 'config' && loaded.config.cache.limitBytes, 3 * 2 ** 30);
+    await mkdir(at('conf.d/folder.toml'));
+    await writeFile(at('conf.d/10.toml'), 'x = 1');
+    const bad = await loadConfig(at('siphon.toml'));
+    assert.deepEqual(bad.kind === 'bad' && bad.problems.map(({ file, line }) => [file, line]), [
+      [at('conf.d/folder.toml'), undefined],
+      [at('conf.d/10.toml'), 1],
+    ]);
+  });
+
+  it('may call a cluster what every object has', () => {
+    assert.equal(configOf('[clusters.constructor]').clusters[0]?.name, 'constructor');
+    assert.match(problemsOf('["__proto__"]\nx = 1').join(), /unknown key/);
+    assert.match(problemsOf('["constructor"]\nx = 1').join(), /unknown key/);
+  });
+});
+
 describe('units', () => {
   for (const [text, want] of [
     ['100GiB', 100 * 2 ** 30],
@@ -243,27 +321,27 @@ describe('units', () => {
 });
 
 describe('docs/configuration.md', () => {
-  it('has each key with its default, and no other', async () => {
-    const page = await readFile(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
-    const rows = [...page.matchAll(/^\| `([a-z_.A-Z]+)` *\| (.*?) *\|/gm)].map(([, key, value]) => [
-      key,
-      value,
-    ]);
-    assert.deepEqual(Object.fromEntries(rows), Object.fromEntries(keysOf(CONFIG_SCHEMA, '')));
+  const read = () => readFile(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+
+  it('is up to date: node scripts/config-reference.ts', async () => {
+    const page = await read();
+    assert.equal(page, withTables(page));
+    assert.deepEqual(missingTables(page), []);
+    const keys = [...page.matchAll(/^\| `([a-z_.A-Z]+)` /gm)].map(([, key]) => key);
+    assert.deepEqual(new Set(keys), new Set(CONFIG_KEYS.map(({ key }) => key)));
+  });
+
+  it('has for each key what is allowed and what it means', () => {
+    for (const { key, allowed, description } of CONFIG_KEYS)
+      assert.ok(allowed && description, `${key}: ${allowed}, ${description}`);
+  });
+
+  it('has examples that are right, and so is the installed default', async () => {
+    const examples = [...(await read()).matchAll(/```toml\n([\s\S]*?)```/g)].map(
+      ([, toml]) => toml,
+    );
+    assert.ok(examples.length > 1);
+    const installed = new URL('../../../scripts/siphon.toml', import.meta.url);
+    for (const toml of [...examples, await readFile(installed, 'utf8')]) configOf(toml ?? '');
   });
 });
-
-/** Every leaf of the schema as the page writes it: `cache.limit` and `"100GiB"`, or `-` where there is no default. */
-function keysOf(schema: z.ZodType, at: string, fallback?: unknown): [string, string][] {
-  if (schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault) {
-    return keysOf(schema.unwrap() as z.ZodType, at, schema.def.defaultValue);
-  }
-  if (schema instanceof z.ZodExactOptional) return keysOf(schema.unwrap() as z.ZodType, at);
-  if (schema instanceof z.ZodRecord) return keysOf(schema.valueType as z.ZodType, `${at}.NAME`);
-  if (!(schema instanceof z.ZodObject)) {
-    return [[at, fallback === undefined ? '-' : `\`${JSON.stringify(fallback)}\``]];
-  }
-  return Object.entries(schema.shape).flatMap(([key, each]) =>
-    keysOf(each as z.ZodType, at === '' ? key : `${at}.${key}`),
-  );
-}

@@ -16,11 +16,18 @@ async function open() {
   const catalogue = openCatalogue(file);
   let nowMs = 1000;
   const { log, lines } = keptLog();
-  const journal = createJournal({ rows: catalogue.jobs, log, now: () => (nowMs += 1) });
+  const ends: [subject: string, state: string, readBytes: number][] = [];
+  const journal = createJournal({
+    rows: catalogue.jobs,
+    log,
+    now: () => (nowMs += 1),
+    onEnd: ({ subject, state }, readBytes) => ends.push([subject, state, readBytes]),
+  });
   return {
     journal,
     file,
     logged: lines,
+    ends,
     close: () => catalogue[Symbol.dispose](),
     async [Symbol.asyncDispose]() {
       catalogue[Symbol.dispose]();
@@ -138,6 +145,25 @@ describe('the journal', () => {
       ['slow'],
     );
     assert.equal(at.journal.begin('fill', 'late', {}).signal.aborted, true);
+  });
+
+  it('tells each end for good, with what was read, and none that waits for the next start', async () => {
+    await using at = await open();
+    const done = at.journal.begin('fill', 'done', {});
+    done.progress({ doneBytes: 8, totalBytes: 9, readBytes: 4 });
+    done.done({ sourceSizeBytes: 9, verification: { kind: 'unverified' } });
+    assert.match(
+      at.logged.at(-1) ?? '',
+      /"ms":1,"bytes":9,"readBytes":4,"verdict":"unverified","msg":"done"/,
+    );
+    at.journal.begin('fill', 'failed', {}).failed({ ...cancelled, code: 'corrupt' });
+    const left = at.journal.begin('fill', 'left', {});
+    at.journal.stop();
+    left.failed(cancelled);
+    assert.deepEqual(at.ends, [
+      ['done', 'done', 4],
+      ['failed', 'failed', 0],
+    ]);
   });
 
   it('lists the newest first, within a bound', async () => {

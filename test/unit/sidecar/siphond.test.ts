@@ -1,69 +1,16 @@
 // The whole of siphond as a process, on a host without Ceph and without libvirt: it is ready all the same, and it stops.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
-import { join } from 'node:path';
 import { json, text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import Database from 'better-sqlite3';
 import type { StatusAnswer } from '../../../src/wire/api.ts';
-import { temporaryFolder, until } from './support/quiet.ts';
-
-const MAIN = fileURLToPath(import.meta.resolve('../../../src/sidecar/main.ts'));
-const START_MS_MAX = 30_000;
-
-async function folderWithConfig(more = '') {
-  const folder = await temporaryFolder();
-  const at = (name: string) => join(folder.path, name);
-  const config = `
-    cache = { path = "${at('bases-rw')}", mount = "${at('bases')}" }
-    clusters.none = { conf = "${at('ceph.conf')}", timeout = "1s" }
-    trust.folder = "${at('trust')}"
-    hook.spool = "${at('spool')}"
-    snapshot.policies = "${at('policies.d')}"
-    libvirt.uri = "test+unix:///nonexistent"
-    state.path = "${at('siphon.db')}"
-    api = { socket = "${at('api.sock')}", hook_socket = "${at('hook.sock')}" }
-    ${more}`;
-  await writeFile(at('siphon.toml'), config);
-  return { at, config: at('siphon.toml'), [Symbol.asyncDispose]: folder[Symbol.asyncDispose] };
-}
-
-function run(config: string) {
-  const child = spawn(process.execPath, [MAIN, '--config', config], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  return Object.assign(child, {
-    output: () => output,
-    [Symbol.dispose]: () => void child.kill('SIGKILL'),
-  });
-}
-
-async function ready(child: ReturnType<typeof run>): Promise<void> {
-  const deadlineMs = Date.now() + START_MS_MAX;
-  while (!child.output().includes('siphond is at work')) {
-    assert.ok(child.exitCode === null && Date.now() < deadlineMs, child.output());
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-async function get(socketPath: string, path: string, body?: string) {
-  const { promise, resolve, reject } = Promise.withResolvers<NodeJS.ReadableStream>();
-  const method = body === undefined ? 'GET' : 'POST';
-  request({ socketPath, path, method, agent: false }, resolve).on('error', reject).end(body);
-  return promise;
-}
-
-async function exitOf(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode === null) await once(child, 'exit');
-  return child.exitCode;
-}
+import { ERROR_TABLE } from '../../../src/wire/errors.ts';
+import { breachesOf, parseExposition, valueOf } from '../../support/exposition.ts';
+import { until } from './support/quiet.ts';
+import { exitOf, folderWithConfig, get, MAIN, ready, run } from './support/siphond-process.ts';
 
 describe('siphond', () => {
   it('serves, catches up with its spool, allows starts, and stops, with neither Ceph nor libvirt', async () => {
@@ -83,6 +30,11 @@ describe('siphond', () => {
     );
     const at = '/v1/hook/prepare?subop=begin&extra=none&pid=1';
     assert.match(await text(await get(folder.at('hook.sock'), at, xml)), /^ +allow\n$/);
+    const scraped = parseExposition(await text(await get(folder.at('read.sock'), '/metrics')));
+    assert.deepEqual(breachesOf(scraped), []);
+    assert.equal(valueOf(scraped, 'siphon_cluster_connected', { cluster: 'none' }), 0);
+    const hooked = { operation: 'prepare', verdict: 'allow' };
+    assert.equal(valueOf(scraped, 'siphon_hook_duration_seconds_count', hooked), 1);
     // A policy with a mistake is a problem as soon as it is there.
     await writeFile(folder.at('policies.d/a.toml'), '[[policy]]\nnom = 1\n');
     await until(async () => {
@@ -125,6 +77,25 @@ describe('siphond', () => {
     const wrong = check(folder.config);
     assert.equal(wrong.status, 2);
     assert.equal(wrong.stderr.trim().split('\n').length, 2);
-    assert.deepEqual(await readdir(folder.at('.')), ['siphon.toml']);
+    assert.deepEqual((await readdir(folder.at('.'))).toSorted(), ['policies.d', 'siphon.toml']);
+  });
+
+  it('refuses the catalogue of a newer siphon in words, and leaves it as it is', async () => {
+    await using folder = await folderWithConfig();
+    const db = new Database(folder.at('siphon.db'));
+    db.pragma('user_version = 9000');
+    db.exec('CREATE TABLE of_the_future (x)');
+    db.close();
+    using child = run(folder.config);
+    assert.equal(await exitOf(child), ERROR_TABLE.mismatch.exit, child.output());
+    assert.match(child.output(), /its schema is version 9000, and this siphon knows up to \d+/);
+    assert.match(child.output(), /A newer siphon wrote it: install that one again/);
+    const left = new Database(folder.at('siphon.db'), { readonly: true });
+    const tables = left.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck();
+    assert.deepEqual(
+      [left.pragma('user_version', { simple: true }), tables.all()],
+      [9000, ['of_the_future']],
+    );
+    left.close();
   });
 });

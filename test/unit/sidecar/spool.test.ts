@@ -1,7 +1,7 @@
 // The spool: in order, once recorded removed, what is unreadable set aside, and nothing lost by a failure.
 
 import assert from 'node:assert/strict';
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { HookEvent } from '../../../src/hook/events.ts';
@@ -41,6 +41,15 @@ async function spoolOf(files: Record<string, string>, fail?: () => void) {
 }
 
 describe('the spool', () => {
+  it('is empty where its folder is not there', async () => {
+    await using at = await spoolOf({});
+    await rm(at.path, { recursive: true });
+    assert.equal(await at.spool.count(), 0);
+    await at.spool.drain(never);
+    assert.deepEqual(at.caught, []);
+    await mkdir(at.path);
+  });
+
   it('is drained in the order of its events, and is empty then', async () => {
     await using at = await spoolOf({
       '1700000000000000003-9-release.end.shutdown.xml': xmlOf('c'),

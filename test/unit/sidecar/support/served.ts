@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createJournal, type JobJournal } from '../../../../src/sidecar/journal.ts';
+import { createMetrics } from '../../../../src/sidecar/metrics.ts';
 import { startServers } from '../../../../src/sidecar/server/servers.ts';
 import type { Services } from '../../../../src/sidecar/server/services.ts';
 import type { JobRecord } from '../../../../src/wire/journal.ts';
@@ -13,7 +14,8 @@ import { keptLog, temporaryFolder } from './quiet.ts';
 export interface Asked {
   readonly method?: string;
   readonly body?: string | object;
-  readonly socket?: 'api' | 'hook';
+  readonly socket?: 'api' | 'read' | 'hook';
+  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
 }
 
@@ -23,16 +25,21 @@ export async function serveFakes(fakes: (journal: JobJournal) => Partial<Service
   const journal = createJournal({ rows: rowsInMemory(), log });
   const sockets = {
     socket: join(folder.path, 'api.sock'),
+    readSocket: join(folder.path, 'read.sock'),
     hookSocket: join(folder.path, 'hook.sock'),
   };
+  const pathOf = { api: sockets.socket, read: sockets.readSocket, hook: sockets.hookSocket };
   const defects: unknown[] = [];
+  const metrics = createMetrics();
   const services = { jobs: journal, ...fakes(journal) } as Services;
-  const parts = { config: sockets, services, log, given: new Map<string, number>() };
+  const { counts } = metrics;
+  const parts = { config: sockets, services, counts, log, given: new Map<string, number>() };
   const servers = await startServers({ ...parts, onDefect: (error) => defects.push(error) });
   const send = (path: string, asked: Asked = {}) =>
-    sendTo(asked.socket === 'hook' ? sockets.hookSocket : sockets.socket, path, asked);
+    sendTo(pathOf[asked.socket ?? 'api'], path, asked);
   return {
     journal,
+    metrics,
     defects,
     logged: lines,
     send,
@@ -58,7 +65,7 @@ export async function serveFakes(fakes: (journal: JobJournal) => Partial<Service
 function sendTo(
   socketPath: string,
   path: string,
-  { method, body, signal }: Asked,
+  { method, body, signal, headers = {} }: Asked,
 ): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const sent = typeof body === 'object' ? JSON.stringify(body) : body;
@@ -68,7 +75,7 @@ function sendTo(
     path,
     agent: false,
     method: method ?? (body === undefined ? 'GET' : 'POST'),
-    headers: body === undefined ? {} : { 'content-type': type },
+    headers: body === undefined ? headers : { 'content-type': type, ...headers },
     ...(signal === undefined ? {} : { signal }),
   });
   outgoing.once('response', resolve);

@@ -1,0 +1,87 @@
+// The least cephx caps of each user, and the commands that give them. Pure.
+
+import type { CephSettings, CephUser } from '../../wire/worker-protocol.ts';
+import type { Job } from './facts.ts';
+
+export interface Pools {
+  /** Of source images. */
+  readonly images: readonly string[];
+  /** Of domains' disks. */
+  readonly vms: readonly string[];
+}
+
+export interface UserCaps {
+  readonly user: CephUser;
+  readonly jobs: readonly Job[];
+  readonly mon: string;
+  readonly osd: string;
+}
+
+const JOBS: readonly Job[] = ['fill', 'snapshot', 'publish'];
+
+/** What each of a cluster's users needs for the jobs that the config gives it, and no more. */
+export function capsFor({ users }: Pick<CephSettings, 'users'>, pools: Pools): UserCaps[] {
+  const names = [...new Set(JOBS.map((job) => users[job].name))];
+  return names.map((name) => {
+    const jobs = JOBS.filter((job) => users[job].name === name);
+    const user = users[jobs[0] ?? 'fill'];
+    // Not 'profile rbd', nor its read-only kin: they may blocklist a running QEMU.
+    return { user, jobs, mon: 'allow r', osd: osdCaps(jobs, pools) };
+  });
+}
+
+function osdCaps(jobs: readonly Job[], { images, vms }: Pools): string {
+  const profiles = new Map<string, string>();
+  if (jobs.includes('fill')) for (const pool of images) profiles.set(pool, 'rbd-read-only');
+  if (jobs.includes('publish')) for (const pool of images) profiles.set(pool, 'rbd');
+  if (jobs.includes('snapshot')) for (const pool of vms) profiles.set(pool, 'rbd');
+  return [...profiles].map(([pool, profile]) => `profile ${profile} pool=${pool}`).join(', ');
+}
+
+const DEFAULT_CONF = '/etc/ceph/ceph.conf';
+
+/** `get-or-create` makes a user and writes its keyring; `caps` corrects one that is there. */
+export function grant(verb: 'get-or-create' | 'caps', caps: UserCaps, conf: string): string {
+  const { user, mon, osd } = caps;
+  const ceph = conf === DEFAULT_CONF ? 'ceph' : `ceph -c ${conf}`;
+  const entity = `client.${user.name}`;
+  const osdPart = osd === '' ? '' : ` osd '${osd}'`;
+  const command = `${ceph} auth ${verb} ${entity} mon '${mon}'${osdPart}`;
+  const keyring = user.keyring ?? `/etc/ceph/ceph.${entity}.keyring`;
+  return verb === 'caps' ? command : `${command} -o ${keyring}`;
+}
+
+export interface CapsOfCluster {
+  readonly cluster: string;
+  readonly users: readonly (UserCaps & { readonly create: string; readonly correct: string })[];
+}
+
+/** All that is to type, cluster by cluster. */
+export function capsCommands(
+  clusters: readonly { readonly name: string; readonly settings: CephSettings }[],
+  pools: Pools,
+): CapsOfCluster[] {
+  return clusters.map(({ name, settings }) => ({
+    cluster: name,
+    users: capsFor(settings, pools).map((caps) => ({
+      ...caps,
+      create: grant('get-or-create', caps, settings.conf),
+      correct: grant('caps', caps, settings.conf),
+    })),
+  }));
+}
+
+/** For a shell: comments, and one command a user. */
+export function capsText(clusters: readonly CapsOfCluster[]): string {
+  return clusters
+    .map(({ cluster, users }) =>
+      [
+        `# cluster ${cluster}: type these where the admin key is, and bring the keyrings here`,
+        ...users.flatMap(({ jobs, create, correct }) => [
+          `# ${jobs.join(', ')}; a user that is there already: ${correct}`,
+          create,
+        ]),
+      ].join('\n'),
+    )
+    .join('\n\n');
+}

@@ -1,0 +1,118 @@
+// Looks at what the config names on this host: files, sockets, disks, siphond.
+
+import { readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { pino } from 'pino';
+import { isMountedReadOnly, MOUNTINFO_PATH } from '../../cache/mount.ts';
+import { orderSpool, parseSpoolName } from '../../hook/events.ts';
+import type { BasesAnswer, StatusAnswer } from '../../wire/api.ts';
+import type { Config } from '../config/load.ts';
+import { openPolicies } from '../policies.ts';
+import { getJson, look } from './bounds.ts';
+import type { DiskFacts, SiphondFacts, SiteFacts, SocketFacts, SpoolFacts } from './facts.ts';
+
+export async function gatherPolicies(config: Config): Promise<SiteFacts['policyProblems']> {
+  const policies = openPolicies(() => config.snapshot.policies, pino({ level: 'silent' }));
+  try {
+    await policies.load();
+    return policies.problems;
+  } catch (error) {
+    return [{ where: config.snapshot.policies, what: (error as Error).message }];
+  }
+}
+
+export function gatherSockets({ api }: Config): Promise<SocketFacts[]> {
+  const wanted = [
+    [api.socket, 0o660],
+    [api.readSocket, 0o660],
+    [api.hookSocket, 0o600],
+  ] as const;
+  return Promise.all(
+    wanted.map(async ([path, modeWanted]) => {
+      const found = await unlessAbsent(stat(path));
+      const mode = found?.isSocket() ? { mode: found.mode & 0o777 } : {};
+      return { path, modeWanted, ...mode };
+    }),
+  );
+}
+
+/** undefined: it could not be looked at, which for root says that it is not there. */
+async function unlessAbsent<T>(looking: Promise<T>): Promise<T | undefined> {
+  try {
+    return await looking;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    return undefined;
+  }
+}
+
+export async function gatherSpool({ hook }: Config): Promise<SpoolFacts> {
+  const names = orderSpool((await unlessAbsent(readdir(hook.spool))) ?? []);
+  const bad = (await unlessAbsent(readdir(`${hook.spool}/bad`))) ?? [];
+  const oldestMs = parseSpoolName(names[0] ?? '')?.atMs;
+  return { events: names.length, bad: bad.length, ...(oldestMs !== undefined && { oldestMs }) };
+}
+
+export async function gatherDisk({ cache, state }: Config): Promise<DiskFacts> {
+  const [mount, folder, space, stateSpace, selinuxType] = await Promise.all([
+    lookAtMount(cache),
+    unlessAbsent(stat(cache.path)),
+    unlessAbsent(statfs(cache.path)),
+    unlessAbsent(statfs(dirname(state.path))),
+    selinuxTypeOf(cache.path),
+  ]);
+  return {
+    mount,
+    bases: folder === undefined ? 'missing' : (folder.mode & 0o001) === 0 ? 'closed' : 'open',
+    ...(space && {
+      freeBytes: space.bavail * space.bsize,
+      totalBytes: space.blocks * space.bsize,
+      canReflink: REFLINKS.includes(space.type),
+    }),
+    ...(stateSpace && { stateFreeBytes: stateSpace.bavail * stateSpace.bsize }),
+    ...(selinuxType !== undefined && { selinuxType }),
+  };
+}
+
+/** statfs(2): XFS (made by a mkfs of this decade), Btrfs, bcachefs. */
+const REFLINKS: readonly number[] = [0x58465342, 0x9123683e, 0xca451a4e];
+
+async function lookAtMount({ path, mount }: Config['cache']): Promise<DiskFacts['mount']> {
+  const [bases, view, parent, mountInfo] = await Promise.all([
+    unlessAbsent(stat(path)),
+    unlessAbsent(stat(mount)),
+    unlessAbsent(stat(dirname(mount))),
+    readFile(MOUNTINFO_PATH, 'utf8'),
+  ]);
+  if (view === undefined || bases === undefined || parent === undefined) return 'missing';
+  const isView = bases.dev === view.dev && bases.ino === view.ino;
+  if (isView) return isMountedReadOnly(mountInfo, mount) ? 'read-only' : 'writable';
+  return mountInfo.includes(` ${mount} `) ? 'other' : 'missing';
+}
+
+async function selinuxTypeOf(path: string): Promise<string | undefined> {
+  const enforces = await unlessAbsent(readFile('/sys/fs/selinux/enforce', 'utf8'));
+  if (enforces?.trim() !== '1') return undefined;
+  const { stdout } = await look('stat', '-c', '%C', path);
+  return stdout.split(':')[2];
+}
+
+export async function gatherSiphond(config: Config): Promise<SiphondFacts & Known> {
+  const { socket } = config.api;
+  try {
+    const [status, { bases }] = await Promise.all([
+      getJson<StatusAnswer>(socket, '/v1/status'),
+      getJson<BasesAnswer>(socket, '/v1/bases'),
+    ]);
+    const suspects = bases.filter((base) => base.state === 'suspect').map((base) => base.path);
+    const sources = bases.map(({ ids, name }) => ({ fsid: ids.fsid, pool: name.pool }));
+    return { kind: 'answers', status, suspects, sources };
+  } catch (error) {
+    return { kind: 'silent', why: (error as Error).message, sources: [] };
+  }
+}
+
+/** The pools that bases came from. */
+export interface Known {
+  readonly sources: readonly { readonly fsid: string; readonly pool: string }[];
+}

@@ -1,0 +1,57 @@
+// Ended jobs to the labels under which they are counted: pure. What the journal keeps of a job says all of it.
+
+import type { EvictData, FillData } from '../cache/index.ts';
+import { HOOK_OPERATIONS } from '../hook/events.ts';
+import type { WireError } from '../wire/errors.ts';
+import type { JobRecord } from '../wire/journal.ts';
+import { RELEASE_REASONS } from '../wire/vocabulary.ts';
+
+export const JOB_KINDS = ['fill', 'snapshot', 'delete-set', 'start', 'evict'] as const;
+export const RESULTS = ['done', 'failed', 'cancelled'] as const;
+export const FILL_WAYS = ['fill', 'check'] as const;
+export const ASKERS = ['hook', 'operator', 'unknown'] as const;
+export const EVICT_REASONS = ['asked', 'limit', 'room'] as const;
+export const VERIFY_FAILURES = ['digest', 'signature', 'record', 'source'] as const;
+export const SET_RESULTS = [...RESULTS, 'skipped'] as const;
+export const SET_REASONS = ['manual', ...RELEASE_REASONS] as const;
+
+/** `way`: read into a base, or read to check one that is here. `asked_by` of a check is not kept. */
+export function fillLabels({ state, data }: JobRecord) {
+  const { what, ask } = data as Partial<FillData>;
+  return {
+    result: state,
+    way: what === 'fill' ? 'fill' : 'check',
+    asked_by: ask?.priority ?? 'unknown',
+  } as const;
+}
+
+/** What about the bytes was not as it must be; undefined: the failure was another one. */
+export function verifyFailureOf(
+  error: WireError | undefined,
+): (typeof VERIFY_FAILURES)[number] | undefined {
+  if (error?.code !== 'corrupt') return undefined;
+  if (error.op === 'check') return 'record';
+  if (error.op !== 'verify') return 'source';
+  return error.why?.startsWith('its signature') ? 'signature' : 'digest';
+}
+
+export function evictionOf({ data, result }: JobRecord) {
+  const { evicted = [] } = (result ?? {}) as { readonly evicted?: readonly string[] };
+  const { reason = 'limit' } = data as Partial<EvictData>;
+  return { reason, bases: evicted.length };
+}
+
+/** `reason`: libvirt's for the domain's stop, or that an operator asked. A set that was decided against is `skipped`. */
+export function setLabels({ state, data, error }: JobRecord) {
+  const { draft } = data as { readonly draft?: { event?: string; reason?: string } };
+  const isSkipped = error?.code === 'refused' && error.why?.startsWith('skipped: ') === true;
+  return {
+    result: isSkipped ? 'skipped' : state,
+    reason: (draft?.event === 'manual' ? 'manual' : (draft?.reason ?? 'unknown')).replace(' ', '_'),
+  };
+}
+
+/** Whatever else a caller of the hook's socket names is one series. */
+export function hookOperation(operation: string): string {
+  return HOOK_OPERATIONS.find((each) => each === operation) ?? 'other';
+}

@@ -1,0 +1,267 @@
+// The metrics, for Prometheus: docs/metrics.md names each. Counters since siphond's start, and gauges that are read at a
+// scrape. The only file that knows prom-client.
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { StatusAnswer } from '../wire/api.ts';
+import type { JobProgress, JobRecord } from '../wire/journal.ts';
+import { PAUSABLE } from '../wire/pause.ts';
+import type { Base, BaseState } from '../wire/vocabulary.ts';
+import type { WorkerRole } from '../wire/worker-protocol.ts';
+import {
+  ASKERS,
+  EVICT_REASONS,
+  evictionOf,
+  FILL_WAYS,
+  fillLabels,
+  hookOperation,
+  JOB_KINDS,
+  RESULTS,
+  SET_REASONS,
+  SET_RESULTS,
+  setLabels,
+  VERIFY_FAILURES,
+  verifyFailureOf,
+} from './metrics-labels.ts';
+import type { Counts } from './metrics-port.ts';
+
+/** What a scrape reads of siphond. */
+export interface Scraped {
+  readonly status: StatusAnswer;
+  readonly bases: readonly Base[];
+  readonly openJobs: readonly (JobRecord & { readonly progress?: JobProgress })[];
+  readonly workerRestarts: Readonly<Partial<Record<WorkerRole, number>>>;
+  readonly nowMs: number;
+}
+
+export interface Metrics {
+  readonly counts: Counts;
+  readonly contentType: string;
+  /** The text format, version 0.0.4. */
+  text(scraped: Scraped): Promise<string>;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const events = countEvents(registry);
+  const setGauges = gauges(registry);
+  return {
+    counts: events.counts,
+    contentType: registry.contentType,
+    text(scraped) {
+      events.setBytesRead(runningBytes(scraped.openJobs));
+      setGauges(scraped);
+      return registry.metrics();
+    },
+  };
+}
+
+type Labels = Readonly<Record<string, readonly string[]>>;
+
+/** A counter whose series are all there from the start: a rate over the first event is then right. */
+function counter(registry: Registry, name: string, help: string, labels: Labels) {
+  const labelNames = Object.keys(labels);
+  const made = new Counter({ name, help, labelNames, registers: [registry] });
+  for (const each of combinations(labels)) made.inc(each, 0);
+  return made;
+}
+
+function combinations(labels: Labels): Record<string, string>[] {
+  return Object.entries(labels).reduce<Record<string, string>[]>(
+    (all, [name, values]) =>
+      all.flatMap((each) => values.map((value) => ({ ...each, [name]: value }))),
+    [{}],
+  );
+}
+
+const HOOK_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+function countEvents(registry: Registry) {
+  const count = (name: string, help: string, labels: Labels) =>
+    counter(registry, name, help, labels);
+  const jobs = count('siphon_jobs_total', 'Jobs that ended.', { kind: JOB_KINDS, result: RESULTS });
+  const fills = count(
+    'siphon_fills_total',
+    'Fills of bases, and checks of bases that were here, that ended.',
+    { result: RESULTS, way: FILL_WAYS, asked_by: ASKERS },
+  );
+  const bytes = count(
+    'siphon_base_bytes_total',
+    'Bytes of bases that were asked for, read from Ceph or here already.',
+    { origin: ['ceph', 'cache'] },
+  );
+  const failures = count(
+    'siphon_verify_failures_total',
+    'Fills and checks whose bytes were not what they must be.',
+    { kind: VERIFY_FAILURES },
+  );
+  const evictions = count('siphon_evictions_total', 'Bases that were evicted.', {
+    reason: EVICT_REASONS,
+  });
+  const sets = count('siphon_snapshot_sets_total', 'Snapshot sets that were to be taken.', {
+    result: SET_RESULTS,
+    reason: SET_REASONS.map((each) => each.replace(' ', '_')),
+  });
+  const hook = new Histogram({
+    name: 'siphon_hook_duration_seconds',
+    help: "How long calls of libvirt's hook took siphond.",
+    labelNames: ['operation', 'verdict'],
+    buckets: HOOK_BUCKETS,
+    registers: [registry],
+  });
+  let bytesRead = 0;
+  let bytesHeld = 0;
+  const counts: Counts = {
+    jobEnded(record, readBytes) {
+      const { kind, state: result } = record;
+      jobs.inc({ kind, result });
+      if (kind === 'fill') {
+        bytesRead += readBytes;
+        fills.inc(fillLabels(record));
+        const failure = verifyFailureOf(record.error);
+        if (failure !== undefined) failures.inc({ kind: failure });
+      }
+      const { reason, bases } = evictionOf(record);
+      if (kind === 'evict') evictions.inc({ reason }, bases);
+      if (kind === 'snapshot') sets.inc(setLabels(record));
+    },
+    hookAnswered: (operation, verdict, seconds) =>
+      hook.observe({ operation: hookOperation(operation), verdict }, seconds),
+    baseHeld: (allocatedBytes) => void (bytesHeld += allocatedBytes),
+  };
+  /** What fills that run have read counts as it is read, not at their ends. */
+  const setBytesRead = (running: number) => {
+    bytes.reset();
+    bytes.inc({ origin: 'ceph' }, bytesRead + running);
+    bytes.inc({ origin: 'cache' }, bytesHeld);
+  };
+  return { counts, setBytesRead };
+}
+
+function runningBytes(openJobs: Scraped['openJobs']): number {
+  const fills = openJobs.filter(({ kind }) => kind === 'fill');
+  return sum(fills.map(({ progress }) => progress?.readBytes ?? 0));
+}
+
+type Set = (value: number, labels?: Record<string, string>) => void;
+
+/** Each gauge with the value, or values, that a scrape gives it. */
+function gauges(registry: Registry): (scraped: Scraped) => void {
+  const all: ((scraped: Scraped) => void)[] = [];
+  const add = (
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (scraped: Scraped, set: Set) => void,
+  ) => {
+    const gauge = new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] });
+    all.push((scraped) => {
+      gauge.reset();
+      read(scraped, (value, labels = {}) => gauge.set(labels, value));
+    });
+  };
+  addSiphondGauges(add);
+  addCacheGauges(add);
+  addJobGauges(add);
+  addWorkerRestarts(registry, all);
+  return (scraped) => {
+    for (const each of all) each(scraped);
+  };
+}
+
+type Add = (
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: (scraped: Scraped, set: Set) => void,
+) => void;
+
+function addSiphondGauges(add: Add): void {
+  add('siphon_build_info', 'The version that runs; always 1.', ['version', 'node'], (at, set) =>
+    set(1, { version: at.status.version, node: process.versions.node }),
+  );
+  add('siphon_start_time_seconds', 'When siphond started, since the epoch.', [], (at, set) =>
+    set(at.status.startedAtMs / 1000),
+  );
+  add('siphon_cluster_connected', 'Whether a Ceph cluster answers.', ['cluster'], (at, set) => {
+    for (const { name, state } of at.status.clusters)
+      set(Number(state === 'connected'), { cluster: name });
+  });
+  add('siphon_libvirt_connected', 'Whether libvirt answers.', [], (at, set) =>
+    set(Number(at.status.libvirt.state === 'connected')),
+  );
+  add('siphon_paused', 'Whether an operator has paused this work.', ['work'], (at, set) => {
+    const paused = new Set(at.status.paused.map((each) => each.work));
+    for (const work of PAUSABLE) set(Number(paused.has(work)), { work });
+  });
+  add('siphon_spool_events', 'Hook events that wait in the spool.', [], (at, set) =>
+    set(at.status.spooled),
+  );
+  add('siphon_problems', 'Problems that siphon status tells of.', [], (at, set) =>
+    set(at.status.problems.length),
+  );
+}
+
+const BASE_STATES: readonly BaseState[] = ['filling', 'ready', 'suspect', 'evicting'];
+
+function addCacheGauges(add: Add): void {
+  add('siphon_bases', 'Bases by state.', ['state'], ({ bases }, set) => {
+    for (const state of BASE_STATES)
+      set(bases.filter((base) => base.state === state).length, { state });
+  });
+  add('siphon_cache_bytes', 'What the bases take on disk.', [], ({ status }, set) =>
+    set(status.cache.allocatedBytes),
+  );
+  add('siphon_cache_limit_bytes', 'What they may take.', [], ({ status }, set) =>
+    set(status.cache.limitBytes),
+  );
+  add('siphon_cache_free_bytes', 'What their file system has left.', [], ({ status }, set) =>
+    set(status.cache.freeBytes),
+  );
+  const HELD = [
+    ['pinned', 'an operator pinned', (base: Base) => base.isPinned],
+    ['leased', 'a domain needs', (base: Base) => base.leases.length > 0],
+  ] as const;
+  for (const [name, who, isHeld] of HELD) {
+    add(`siphon_${name}_bases`, `Bases that ${who}.`, [], ({ bases }, set) =>
+      set(bases.filter(isHeld).length),
+    );
+    add(`siphon_${name}_bytes`, `What bases that ${who} take on disk.`, [], ({ bases }, set) =>
+      set(sum(bases.filter(isHeld).map((base) => base.allocatedBytes))),
+    );
+  }
+}
+
+function addJobGauges(add: Add): void {
+  add('siphon_open_jobs', 'Jobs that have not ended.', ['kind'], ({ openJobs }, set) => {
+    for (const kind of JOB_KINDS) set(openJobs.filter((job) => job.kind === kind).length, { kind });
+  });
+  add(
+    'siphon_oldest_open_job_age_seconds',
+    'How long the oldest job of a kind is open; 0 where none is.',
+    ['kind'],
+    ({ openJobs, nowMs }, set) => {
+      for (const kind of JOB_KINDS) {
+        const begun = openJobs.filter((job) => job.kind === kind).map((job) => job.createdAtMs);
+        set(Math.max(0, nowMs - Math.min(nowMs, ...begun)) / 1000, { kind });
+      }
+    },
+  );
+}
+
+/** A counter that the supervisors keep: read, not told. */
+function addWorkerRestarts(registry: Registry, all: ((scraped: Scraped) => void)[]): void {
+  const restarts = new Counter({
+    name: 'siphon_worker_restarts_total',
+    help: 'Starts of warm workers after their first.',
+    labelNames: ['role'],
+    registers: [registry],
+  });
+  all.push(({ workerRestarts }) => {
+    restarts.reset();
+    for (const [role, count] of Object.entries(workerRestarts)) restarts.inc({ role }, count);
+  });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
+}

@@ -1,0 +1,219 @@
+// siphon doctor on a real host: healthy, it finds nothing; then one fault after the other, each found by its code.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { defineDomain, installHook } from '../support/domains.ts';
+import { must, run, sh, until } from '../support/host.ts';
+import { fileCleanup, freshPool } from '../support/images.ts';
+import { answering, siphon, siphondPid } from '../support/siphon.ts';
+
+const FURTHER = '/etc/siphon/conf.d/95-doctor.toml';
+const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
+const KEYRING = '/etc/ceph/ceph.client.siphon-fill.keyring';
+const MOUNT = '/var/lib/siphon/bases';
+const SPOOL = '/var/spool/siphon/hook';
+const context = fileCleanup();
+let pool = '';
+
+interface Answer {
+  readonly findings: readonly { readonly code: string; readonly type: readonly string[] }[];
+}
+
+async function examine(...args: readonly string[]): Promise<Answer & { readonly code: number }> {
+  const named = args.length > 0 ? args : ['--images', pool, '--vms', pool];
+  const { code, stdout, stderr } = await siphon('doctor', '--json', ...named);
+  assert.ok(code === 0 || code === 1, `${code}: ${stderr}`);
+  return { code, ...(JSON.parse(stdout) as Answer) };
+}
+
+async function isHealthy(): Promise<void> {
+  const { code, findings } = await examine();
+  assert.deepEqual(findings, []);
+  assert.equal(code, 0);
+}
+
+before(async () => {
+  await answering();
+  await must('systemctl', 'start', 'libvirtd');
+  await installHook();
+  pool = await freshPool(context);
+  await must('rbd', 'create', '--size', '4M', `${pool}/disk`);
+  const disks = [{ kind: 'rbd', image: `${pool}/disk` }] as const;
+  await defineDomain(context, { name: 'doctored', disks: [...disks] });
+});
+
+after(async () => {
+  await run('rm', ['-f', FURTHER]);
+  // Not where it runs: systemd would look for the mount's disk, which no lab host has as a unit.
+  await sh('systemctl -q is-active siphond || systemctl start siphond');
+  await answering();
+});
+
+test('on a healthy host it finds nothing, and leaves nothing', async () => {
+  const objects = await must('rados', '-p', pool, 'ls');
+  await isHealthy();
+  assert.equal(await must('rados', '-p', pool, 'ls'), objects);
+  assert.equal(await must('ceph', 'osd', 'blocklist', 'ls'), '');
+  assert.match((await siphon('doctor', '--images', pool)).stdout, /Nothing is wrong\.$/m);
+  // As a user who may not look, it says so.
+  assert.equal((await run('runuser', ['-u', 'nobody', '--', 'siphon', 'doctor'])).code, 12);
+});
+
+interface Fault {
+  readonly make: string;
+  readonly undo: string;
+  readonly args?: readonly string[];
+}
+
+/** A file of config that goes with its undoing. */
+const further = (toml: string): Fault => ({
+  make: `mkdir -p /etc/siphon/conf.d; printf '%s\\n' '${toml}' >${FURTHER}`,
+  undo: `rm ${FURTHER}`,
+});
+const capsOf = (user: string, mon: string, osd: string) =>
+  `ceph auth caps client.${user} mon '${mon}' osd '${osd}'`;
+const keyring = (make: string): Fault => ({
+  make: `mv ${KEYRING} /root/kept; ${make}`,
+  undo: `rm -rf ${KEYRING}; mv /root/kept ${KEYRING}`,
+});
+/** `TYPE` as a key's first bytes: 1 is AES, 2 is Ceph 20's. */
+const madeKey = (type: number) =>
+  `printf '[client.siphon-fill]\\n\\tkey = %s\\n' "$({ printf '\\x0${type}\\0\\0\\0\\0\\0\\0\\0\\0\\0\\x10\\0'; head -c 16 /dev/urandom; } | base64)" >${KEYRING}`;
+
+const stranger = '11111111-2222-4333-8444-555555555555';
+const libvirtd = 'libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket';
+
+const FAULTS: Readonly<Record<string, Fault>> = {
+  'config-mistake': further('cache.limitt = 1'),
+  'policies-mistake': {
+    make: "printf '[[policy]]\\nnam = 1\\n' >/etc/siphon/policies.d/doctor.toml",
+    undo: 'rm /etc/siphon/policies.d/doctor.toml',
+  },
+  'key-missing': keyring(':'),
+  'keyring-unreadable': keyring(`mkdir ${KEYRING}`),
+  'key-wrong': keyring(madeKey(1)),
+  'key-type': keyring(madeKey(2)),
+  'conf-missing': further('clusters.ceph.conf = "/etc/ceph/none.conf"'),
+  'fsid-wrong': further(`clusters.ceph.fsid = "${stranger}"`),
+  'monitors-silent': {
+    make: `sed 's/^mon host.*/mon host = 10.77.0.99/' /etc/ceph/ceph.conf >/root/silent.conf
+      ${further('clusters.ceph.conf = "/root/silent.conf"').make}`,
+    undo: `rm ${FURTHER} /root/silent.conf`,
+  },
+  'caps-missing': {
+    make: capsOf('siphon-snapshot', 'allow r', 'profile rbd-read-only'),
+    undo: capsOf('siphon-snapshot', 'allow r', 'profile rbd'),
+  },
+  'may-blocklist': {
+    make: capsOf('siphon-fill', 'profile rbd', 'profile rbd-read-only'),
+    undo: capsOf('siphon-fill', 'allow r', 'profile rbd-read-only'),
+  },
+  'vm-key-cannot-break-locks': {
+    make: `ceph auth get client.libvirt -o /root/libvirt.caps
+      ${capsOf('libvirt', 'allow r', 'profile rbd')}`,
+    undo: 'ceph auth import -i /root/libvirt.caps; rm /root/libvirt.caps',
+  },
+  'pool-missing': { make: ':', undo: ':', args: ['--vms', 'no-such-pool'] },
+  'hook-missing': { make: `mv ${HOOK} /root/hook`, undo: `mv /root/hook ${HOOK}` },
+  'hook-not-executable': { make: `chmod -x ${HOOK}`, undo: `chmod +x ${HOOK}` },
+  'hook-other-version': {
+    make: `cp -p ${HOOK} /root/hook; echo '# mine' >>${HOOK}`,
+    undo: `mv /root/hook ${HOOK}`,
+  },
+  'hook-copy': { make: `cp -p ${HOOK} ${HOOK}~`, undo: `rm ${HOOK}~` },
+  'hook-bypassed': { make: 'touch /run/siphon/bypass', undo: 'rm /run/siphon/bypass' },
+  'mount-missing': { make: `umount ${MOUNT}`, undo: 'systemctl start var-lib-siphon-bases.mount' },
+  'mount-writable': {
+    make: `mount -o remount,bind,rw ${MOUNT}`,
+    undo: `mount -o remount,bind,ro ${MOUNT}`,
+  },
+  'bases-closed': { make: `chmod o-x ${MOUNT}-rw`, undo: `chmod o+x ${MOUNT}-rw` },
+  'disk-reserve': further('cache.reserve = "4000TiB"'),
+  'disk-limit': further('cache.limit = "4000TiB"'),
+  'unit-disabled': {
+    make: 'systemctl --quiet disable siphon-evict.timer',
+    undo: 'systemctl --quiet enable siphon-evict.timer',
+  },
+  'socket-mode': {
+    make: 'chmod 666 /run/siphon/read.sock',
+    undo: 'chmod 660 /run/siphon/read.sock',
+  },
+  'libvirt-down': {
+    make: `systemctl stop ${libvirtd}`,
+    undo: `systemctl start ${libvirtd}`,
+  },
+};
+
+for (const [code, { make, undo, args = [] }] of Object.entries(FAULTS)) {
+  test(`${code} is found`, async () => {
+    try {
+      await sh(make);
+      const answer = await examine(...args);
+      const codes = answer.findings.map((each) => each.code);
+      assert.ok(codes.includes(code), `found: ${codes.join(', ')}`);
+      assert.equal(answer.code, 1);
+      for (const { type } of answer.findings) assert.ok(type.length > 0);
+    } finally {
+      await sh(undo);
+    }
+  });
+}
+
+test('a disk without a lock, and one that is not there', async () => {
+  const codes = async () => (await examine()).findings.map((each) => each.code);
+  await must('rbd', 'rm', '--no-progress', `${pool}/disk`);
+  assert.deepEqual(await codes(), ['disk-missing']);
+  await must('rbd', 'create', '--size', '4M', '--image-feature', 'layering', `${pool}/disk`);
+  assert.deepEqual(await codes(), ['disk-without-lock']);
+  await must('rbd', 'feature', 'enable', `${pool}/disk`, 'exclusive-lock');
+});
+
+test('siphond that hangs, or is down; what waits for it, and what nobody can read', async () => {
+  const codes = async () => (await examine()).findings.map((each) => each.code);
+  const pid = await siphondPid();
+  process.kill(pid, 'SIGSTOP');
+  try {
+    assert.deepEqual(await codes(), ['siphond-silent']);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await must('systemctl', 'stop', 'siphond.service');
+  await sh(`touch ${SPOOL}/1700000000000000000-1-prepare.begin.none.xml`);
+  const found = await codes();
+  assert.ok(found.includes('siphond-down'), found.join(', '));
+  assert.ok(found.includes('spool-backlog'), found.join(', '));
+  await must('systemctl', 'start', 'siphond.service');
+  await answering();
+  await until(
+    'it was set aside',
+    async () => (await run('test', ['-d', `${SPOOL}/bad`])).code === 0,
+  );
+  assert.deepEqual(await codes(), ['spool-bad']);
+  await must('rm', '-r', `${SPOOL}/bad`);
+});
+
+test('after all of it the host is healthy again', async () => {
+  await until('siphond has taken the config up', async () => (await examine()).code === 0);
+  await isHealthy();
+});
+
+test('--caps prints commands that give each user what it needs, and no more', async () => {
+  const { code, stdout } = await siphon('doctor', '--caps', '--images', pool, '--vms', pool);
+  assert.equal(code, 0);
+  const commands = stdout.split('\n').filter((line) => line.startsWith('ceph auth get-or-create'));
+  assert.equal(commands.length, 3);
+  // As users that were never there, whose keyrings come where the config says.
+  const users = ['fill', 'snapshot', 'publish'];
+  const toml = users.map((each) => `clusters.ceph.users.${each} = "least-${each}"`).join('\n');
+  try {
+    await sh(further(toml).make);
+    await sh(commands.join('\n').replaceAll('client.siphon-', 'client.least-'));
+    await isHealthy();
+  } finally {
+    await sh(further(toml).undo);
+    for (const each of users) {
+      await must('ceph', 'auth', 'rm', `client.least-${each}`);
+      await must('rm', '-f', `/etc/ceph/ceph.client.least-${each}.keyring`);
+    }
+  }
+});

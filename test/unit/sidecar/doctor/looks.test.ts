@@ -1,0 +1,100 @@
+// The pure halves of the doctor's looks: texts of others to facts; and the caps that are printed.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { capsCommands, capsFor, capsText } from '../../../../src/sidecar/doctor/caps.ts';
+import { parseHook, parseUnits } from '../../../../src/sidecar/doctor/gather-host.ts';
+import { factsOf } from '../../../../src/sidecar/doctor/gather-libvirt.ts';
+import { keyringPaths, keyType } from '../../../../src/sidecar/doctor/keyring.ts';
+import { settings } from './healthy.ts';
+
+test('keyrings are looked for where librados looks', () => {
+  const conf = '[global]\nkeyring = /g/$cluster.$name\n[client]\nkeyring=/c/${id}.keyring # mine\n';
+  assert.deepEqual(keyringPaths(conf, 'u'), ['/c/u.keyring']);
+  assert.deepEqual(keyringPaths(`${conf}[client.u]\nkeyring = /u`, 'u'), ['/u']);
+  assert.deepEqual(keyringPaths('[global]\nkeyring = /g/$cluster.$name', 'u'), [
+    '/g/ceph.client.u',
+  ]);
+  assert.equal(keyringPaths('', 'u')[0], '/etc/ceph/ceph.client.u.keyring');
+  assert.equal(keyringPaths('', 'u').length, 4);
+});
+
+test('a key is known by its type', () => {
+  const keyring = (type: number) => {
+    const bytes = Buffer.alloc(28);
+    bytes.writeUInt16LE(type);
+    return `[client.u]\n\tkey = ${bytes.toString('base64')}\n`;
+  };
+  assert.equal(keyType(keyring(1), 'u'), 'aes');
+  assert.equal(keyType(keyring(2), 'u'), 'aes256k');
+  assert.equal(keyType(keyring(3), 'u'), 'other');
+  assert.equal(keyType('[client.u]\nkey = \n', 'u'), 'other');
+  assert.equal(keyType(keyring(1), 'v'), undefined);
+});
+
+test('units, as systemctl show tells them', () => {
+  const unit = (id: string, load: string, active: string, file: string) =>
+    `Id=${id}\nBefore=a.service b.service\nLoadState=${load}\nActiveState=${active}\nUnitFileState=${file}`;
+  const text = [
+    unit('x', 'loaded', 'active', 'enabled'),
+    unit('y', 'not-found', 'inactive', ''),
+  ].join('\n\n');
+  const before = ['a.service', 'b.service'];
+  assert.deepEqual(parseUnits(`${text}\n`), [
+    { name: 'x', isLoaded: true, isActive: true, isEnabled: true, before },
+    { name: 'y', isLoaded: false, isActive: false, isEnabled: false, before },
+  ]);
+});
+
+test("the hook, as its installer's status tells it", () => {
+  const state = (code: number, text: string) => parseHook(code, text).state;
+  assert.equal(state(0, 'installed and seen: /x'), 'seen');
+  assert.equal(state(1, 'install-hook.sh: not installed: /x'), 'missing');
+  assert.equal(state(1, 'installed, but another version than /x'), 'other-version');
+  assert.equal(state(1, 'installed, but not as an executable regular file'), 'not-executable');
+  assert.equal(state(1, "installed, but not seen yet: run 'x'"), 'unseen');
+  assert.equal(state(1, 'who knows'), 'unknown');
+  const copied = parseHook(0, 'warning: /h/50-siphon~ is executable, so libvirt runs it too\n');
+  assert.deepEqual(copied.copies, ['/h/50-siphon~']);
+});
+
+test('a domain: its RBD disks, their users, its agent channel', () => {
+  const xml = (more: string) => `<domain><name>d</name>
+    <uuid>11111111-2222-4333-8444-555555555555</uuid><devices>
+    <disk type='network' device='disk'><source protocol='rbd' name='vms/disk'>
+      <auth username='libvirt'><secret type='ceph' uuid='x'/></auth></source>
+      <target dev='vda'/></disk>
+    <disk type='file'><source file='/x'/><target dev='vdb'/></disk>${more}</devices></domain>`;
+  const disks = [{ pool: 'vms', namespace: '', image: 'disk', user: 'libvirt' }];
+  assert.deepEqual(factsOf(xml('')), { name: 'd', hasAgentChannel: false, disks });
+  const channel = "<channel><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
+  assert.equal(factsOf(xml(channel)).hasAgentChannel, true);
+});
+
+const pools = { images: ['images', 'more'], vms: ['vms'] };
+
+test('three users get the caps of their jobs, and none that blocklists', () => {
+  const [fill, snapshot, publish] = capsFor(settings, pools);
+  assert.equal(fill?.osd, 'profile rbd-read-only pool=images, profile rbd-read-only pool=more');
+  assert.equal(snapshot?.osd, 'profile rbd pool=vms');
+  assert.equal(publish?.osd, 'profile rbd pool=images, profile rbd pool=more');
+  for (const each of [fill, snapshot, publish]) assert.equal(each?.mon, 'allow r');
+});
+
+test('one user for all jobs gets them together, the most of each pool once', () => {
+  const one = { name: 'one', keyring: '/k' };
+  const users = { fill: one, snapshot: one, publish: one };
+  const caps = capsFor({ users }, { images: ['images'], vms: ['vms'] });
+  assert.equal(caps.length, 1);
+  assert.equal(caps[0]?.osd, 'profile rbd pool=images, profile rbd pool=vms');
+  const clusters = [{ name: 'c', settings: { ...settings, conf: '/etc/ceph/c.conf', users } }];
+  const command = `ceph -c /etc/ceph/c.conf auth get-or-create client.one mon 'allow r' osd 'profile rbd pool=images, profile rbd pool=vms' -o /k`;
+  const text = capsText(capsCommands(clusters, { images: ['images'], vms: ['vms'] }));
+  assert.equal(
+    text
+      .split('\n')
+      .filter((line) => !line.startsWith('#'))
+      .join('\n'),
+    command,
+  );
+});

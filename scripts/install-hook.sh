@@ -27,6 +27,7 @@ esac
 hooks=$prefix/etc/libvirt/hooks
 hook=$hooks/qemu.d/50-siphon
 spool=$prefix/var/spool/siphon/hook
+made=$prefix/var/spool/siphon/made-folders # those that were not there before
 here=$(cd "$(dirname "$0")" && pwd)
 
 # The filter stands beside this script, in the source tree, or where siphon is installed.
@@ -93,7 +94,10 @@ install_hook() {
   find_source
   need_root_and_libvirt
   warn_of_copies
-  mkdir -p "$hooks/qemu.d" "${spool%/*}"
+  mkdir -p "${spool%/*}"
+  for folder in "$hooks" "$hooks/qemu.d"; do
+    [ -d "$folder" ] || { mkdir -p "$folder" && echo "$folder" >>"$made"; }
+  done
   [ -d "$spool" ] || mkdir -m 700 "$spool"
   if is_regular && cmp -s "$source" "$hook"; then
     echo "already installed: $hook"
@@ -133,6 +137,11 @@ uninstall_hook() {
     echo "removed: $hook"
   else
     echo "not installed: $hook"
+  fi
+  # Others may have put theirs in since.
+  if [ -f "$made" ]; then
+    sort -r "$made" | while read -r folder; do rmdir "$folder" 2>/dev/null || true; done
+    rm -f "$made"
   fi
   # Events that wait in it are siphond's to take; it stays with them.
   rmdir "$spool" 2>/dev/null || true

@@ -1,8 +1,9 @@
 // The installation on a booted host: units, order, sockets, the hook; again and again; and away.
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
-import { must, run, sh } from '../support/host.ts';
+import { must, run, sh, until } from '../support/host.ts';
 import { answering, siphon } from '../support/siphon.ts';
 
 const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
@@ -15,6 +16,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
     'siphond.service',
     'siphond.socket',
     'siphon-hook.socket',
+    'siphon-read.socket',
     'var-lib-siphon-bases.mount',
     'siphon-evict.timer',
   ]) {
@@ -32,7 +34,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
   assert.equal(
     verify.stderr
       .split('\n')
-      .filter((line) => /siphon/.test(line) && !/man siphon/.test(line))
+      .filter((line) => /siphon/.test(line))
       .join('\n'),
     '',
   );
@@ -63,6 +65,18 @@ test('installing again changes nothing and loses nothing', async () => {
   assert.equal((await run('bash', [`${project}/scripts/install.sh`, '--no-such'])).code, 2);
 });
 
+test('installed over a siphon that had no socket for reading, it has one, from systemd', async () => {
+  await must('systemctl', 'stop', 'siphond.service', 'siphon-read.socket');
+  await must('systemctl', 'disable', '--quiet', 'siphon-read.socket');
+  await must('mv', '/usr/lib/systemd/system/siphon-read.socket', '/root/');
+  await must('systemctl', 'daemon-reload');
+  await must('systemctl', 'start', 'siphond.service');
+  await must('bash', `${process.cwd()}/scripts/install.sh`);
+  await answering();
+  assert.equal(await must('systemctl', 'is-active', 'siphon-read.socket'), 'active');
+  assert.equal(await must('stat', '-c', '%a %U:%G', '/run/siphon/read.sock'), '660 root:siphon');
+});
+
 test('the hook: install twice, status, uninstall; other hooks stay, libvirtd is not restarted', async () => {
   const other = '/etc/libvirt/hooks/qemu.d/10-other';
   await sh(
@@ -84,4 +98,28 @@ test('the hook: install twice, status, uninstall; other hooks stay, libvirtd is 
   assert.equal(await must('systemctl', 'show', '-P', 'MainPID', 'libvirtd'), pid);
   assert.notEqual((await hookScript('no-such-verb')).code, 0);
   await must('rm', other);
+});
+
+test('a mistake in the config stops siphond with its line; the correction alone brings it back', async () => {
+  const file = '/etc/siphon/siphon.toml';
+  const good = await must('cat', file);
+  await sh(`printf '[cache]\\nlimitt = 1\\n' >${file}`);
+  const restarted = await run('systemctl', ['restart', 'siphond']);
+  assert.notEqual(restarted.code, 0);
+  try {
+    await until(
+      'the log names it',
+      async () =>
+        /siphon\.toml:2.*limitt/.test(await sh('journalctl -u siphond -o cat -n 30')) || undefined,
+    );
+    // As many failures as would make systemd give up by its defaults.
+    await until(
+      'it was tried again and again',
+      async () =>
+        Number(await must('systemctl', 'show', '-P', 'NRestarts', 'siphond')) > 5 || undefined,
+    );
+  } finally {
+    await writeFile(file, `${good}\n`);
+  }
+  await answering();
 });

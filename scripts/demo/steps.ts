@@ -142,8 +142,9 @@ await step(
       'the domain runs',
       (await must('virsh', 'domstate', DOMAIN)).trim() === 'running',
     );
-    await must('qemu-img', 'check', '-q', '-U', '-f', 'qcow2', base);
-    check('qemu-img check', 'its base is there now', true);
+    const compared = ['compare', '-U', '-f', 'raw', '-F', 'qcow2', `${WORK}/root.raw`, base];
+    const same = (await run('qemu-img', compared)).code === 0;
+    check('qemu-img compare', 'its base is there now, and its content is the source', same);
   },
 );
 

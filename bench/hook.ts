@@ -99,20 +99,22 @@ async function benchAnswer(xml: string, rounds: number): Promise<BenchRow> {
   };
 }
 
-/** The client as installed: what each command costs before it asks anything. */
+/** The client as installed: what it costs before it asks anything, and a whole command. */
 async function benchClient(rounds: number): Promise<BenchRow> {
-  const times = { siphon: [] as number[], node: [] as number[] };
+  const ways = {
+    version: ['siphon', '--version'],
+    status: ['siphon', 'status'],
+    node: ['/usr/lib/siphon/bin/node', '-e', '0'],
+  } as const;
+  const times = { version: [] as number[], status: [] as number[], node: [] as number[] };
   for (let round = 0; round < rounds + 1; round += 1) {
-    for (const way of shuffled(['siphon', 'node'] as const)) {
-      const { ms } = await timed(() =>
-        way === 'siphon'
-          ? must('siphon', '--version')
-          : must('/usr/lib/siphon/bin/node', '-e', '0'),
-      );
+    for (const way of shuffled(['version', 'status', 'node'] as const)) {
+      const [command, ...args] = ways[way];
+      const { ms } = await timed(() => must(command, ...args));
       if (round > 0) times[way].push(ms);
     }
   }
-  const ratio = CLIENT_MS_MAX / median(times.siphon);
+  const ratio = CLIENT_MS_MAX / median(times.version);
   return {
     case: "the client's start-up",
     against: `${CLIENT_MS_MAX} ms`,
@@ -120,7 +122,7 @@ async function benchClient(rounds: number): Promise<BenchRow> {
     target: 1,
     met: ratio >= 1,
     n: rounds,
-    note: `siphon --version ${describe(times.siphon)}; an empty Node ${describe(times.node)}`,
+    note: `siphon --version ${describe(times.version)}; siphon status, asked and answered, ${describe(times.status)}; an empty Node ${describe(times.node)}`,
   };
 }
 

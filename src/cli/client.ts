@@ -1,7 +1,7 @@
 // The way to siphond: HTTP on its unix sockets, bounded in time and in size. Whoever may not open the socket for everything
 // reads by way of the one for reading.
 
-import http from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { userInfo } from 'node:os';
 import { API_SOCKET, type JobLine, READ_SOCKET, USER_HEADER } from '../wire/api.ts';
 import { fromWire, OperatingError, type WireError } from '../wire/errors.ts';
@@ -72,7 +72,7 @@ interface Request {
 }
 
 /** Sends one request; gives the answer's head and its body as a stream. Rejects with siphond's own error. */
-async function send({ all, read }: Sockets, request: Request): Promise<http.IncomingMessage> {
+async function send({ all, read }: Sockets, request: Request): Promise<IncomingMessage> {
   const answer = await sendTo(all, request).catch((cause: NodeJS.ErrnoException) => {
     const mayRead = request.method === 'GET' && read !== undefined;
     if (!isDenied(cause)) throw unreachable(all, cause);
@@ -86,11 +86,13 @@ async function send({ all, read }: Sockets, request: Request): Promise<http.Inco
   throw errorOf(await text(answer), status, request.path);
 }
 
-function sendTo(
+async function sendTo(
   socketPath: string,
   { method, path, body, silenceMs }: Request,
-): Promise<http.IncomingMessage> {
-  return new Promise((resolve, reject) => {
+): Promise<IncomingMessage> {
+  // Loaded when it is needed: it takes longer than all the rest of this program.
+  const { default: http } = await import('node:http');
+  return await new Promise((resolve, reject) => {
     const headers = {
       ...(body && { 'content-type': 'application/json' }),
       accept: '*/*',
@@ -130,7 +132,7 @@ function errorOf(body: string, status: number, path: string): OperatingError {
   }
 }
 
-async function text(answer: http.IncomingMessage): Promise<string> {
+async function text(answer: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of wholeAnswer(answer)) {
@@ -149,7 +151,7 @@ async function text(answer: http.IncomingMessage): Promise<string> {
 }
 
 /** @throws OperatingError where siphond stops in the middle of it */
-async function* wholeAnswer(answer: http.IncomingMessage): AsyncGenerator<Buffer> {
+async function* wholeAnswer(answer: IncomingMessage): AsyncGenerator<Buffer> {
   try {
     yield* answer as AsyncIterable<Buffer>;
   } catch (cause) {
@@ -158,7 +160,7 @@ async function* wholeAnswer(answer: http.IncomingMessage): AsyncGenerator<Buffer
   }
 }
 
-async function* lines(answer: http.IncomingMessage): AsyncGenerator<JobLine> {
+async function* lines(answer: IncomingMessage): AsyncGenerator<JobLine> {
   let rest = '';
   try {
     for await (const chunk of answer.setEncoding('utf8') as AsyncIterable<string>) {

@@ -58,7 +58,7 @@ export async function importSource(file: string, image: string, snap = 'snap'): 
   return `rbd:${image}@${snap}`;
 }
 
-/** An image of `mebibytes` full of random data, written by `rbd bench`: for fills that take a while. */
+/** An image of `mebibytes`, all allocated, written by `rbd bench` (its bytes are zeros): for fills that take a while. */
 export async function bigSource(image: string, mebibytes: number): Promise<string> {
   await must('rbd', 'create', '--size', `${mebibytes}M`, image);
   await sh(

@@ -7,7 +7,7 @@ import type { FillMethods } from '../src/wire/worker-protocol.ts';
 import { startWorker } from '../src/worker/supervisor/index.ts';
 import { CEPH, idsOf } from '../test/lab/export/sources.ts';
 import { must, sh, timed } from '../test/lab/support/host.ts';
-import { type BenchRow, median, quantile, shuffled } from './row.ts';
+import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
 
 export interface FillBenchOptions {
   readonly rounds: number;
@@ -208,7 +208,7 @@ function rowOf(
   rounds: number,
 ): BenchRow {
   const [mine = [], theirs = []] = [bench.ours, one].map(({ name }) => seconds.get(name));
-  const ratio = median(theirs) / median(mine);
+  const ratio = pairedRatio(theirs, mine);
   const { against, target } = one;
   const met = target === null ? null : ratio >= target;
   const note = `siphon ${describe(mine)}, other ${describe(theirs)}; ${one.note}; process start and fsync within`;

@@ -2,10 +2,11 @@
 
 import { spawn } from 'node:child_process';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { overlayOn } from '../test/lab/support/domains.ts';
 import { guestXml } from '../test/lab/support/guest.ts';
 import { must, run, sh, timed } from '../test/lab/support/host.ts';
 import { importSource, rawFile } from '../test/lab/support/images.ts';
-import { type BenchRow, median, quantile, shuffled } from './row.ts';
+import { type BenchRow, median, pairedRatio, quantile, shuffled } from './row.ts';
 
 const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
 const ASIDE = '/etc/libvirt/hooks/50-siphon.aside';
@@ -33,19 +34,7 @@ async function defineHit(): Promise<string> {
     'images/bench-hook',
   );
   await must('siphon', 'warm', source);
-  const base = await must('siphon', 'path', source);
-  await must(
-    'qemu-img',
-    'create',
-    '-q',
-    '-f',
-    'qcow2',
-    '-F',
-    'qcow2',
-    '-b',
-    base,
-    `${WORK}/vm.qcow2`,
-  );
+  await overlayOn(source, `${WORK}/vm.qcow2`, '64M');
   const xml = guestXml({ name: 'bench-hook', disks: [{ kind: 'file', path: `${WORK}/vm.qcow2` }] });
   await writeFile(`${WORK}/vm.xml`, xml);
   await must('virsh', '-q', 'define', `${WORK}/vm.xml`);
@@ -66,7 +55,7 @@ async function benchStart(rounds: number): Promise<BenchRow> {
       }
     }
   }
-  const ratio = median(times.with) / median(times.without);
+  const ratio = pairedRatio(times.with, times.without);
   return {
     case: 'domain start, all bases in the cache',
     against: 'no siphon hook',

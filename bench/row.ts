@@ -3,7 +3,7 @@
 export interface BenchRow {
   readonly case: string;
   readonly against: string;
-  /** The other's median time through ours (a domain's start: with the hook through without it). */
+  /** The other's time through ours, the median of the rounds' (a domain's start: with the hook through without it). */
   readonly ratio: number;
   /** null: told for information. */
   readonly target: number | null;
@@ -21,6 +21,11 @@ export function quantile(values: readonly number[], q: number): number {
 }
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
+
+/** The median of each round's own ratio: what slows a whole round down (a busy neighbour) cancels out. */
+export function pairedRatio(above: readonly number[], below: readonly number[]): number {
+  return median(above.map((value, round) => value / (below[round] ?? Number.NaN)));
+}
 
 /** The contenders of one round in a random order, so that none always runs on what another left behind. */
 export function shuffled<T>(values: readonly T[]): T[] {

@@ -2,6 +2,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { overlayOn } from '../../test/lab/support/domains.ts';
 import { guestXml } from '../../test/lab/support/guest.ts';
 import { must, run, sh, until } from '../../test/lab/support/host.ts';
 import { importImage, installSiphon, makeDisk, sha256Of, sign, WORK } from './parts.ts';
@@ -109,20 +110,7 @@ await step(
     const base = await siphon('path', root);
     check('ls', 'the base is not there', (await run('ls', [base])).code !== 0);
     const overlay = '/var/lib/libvirt/images/demo.qcow2';
-    await must(
-      'qemu-img',
-      'create',
-      '-q',
-      '-u',
-      '-f',
-      'qcow2',
-      '-F',
-      'qcow2',
-      '-b',
-      base,
-      overlay,
-      '300M',
-    );
+    await overlayOn(root, overlay, '300M');
     await must('rbd', 'create', '--size', '64M', 'vms/demo-data');
     await writeFile(
       `${WORK}/demo.xml`,

@@ -58,12 +58,9 @@ export async function importSource(file: string, image: string, snap = 'snap'): 
   return `rbd:${image}@${snap}`;
 }
 
-/** An image of `mebibytes`, all allocated, written by `rbd bench` (its bytes are zeros): for fills that take a while. */
+/** An image of `mebibytes` of random bytes: for fills that take a while, and whose holes would be seen. */
 export async function bigSource(image: string, mebibytes: number): Promise<string> {
-  await must('rbd', 'create', '--size', `${mebibytes}M`, image);
-  await sh(
-    `rbd bench --io-type write --io-size 4M --io-threads 4 --io-total ${mebibytes}M --io-pattern seq '${image}' >/dev/null`,
-  );
+  await sh(`head -c ${mebibytes}M /dev/urandom | rbd import --no-progress - '${image}'`);
   await must('rbd', 'snap', 'create', '--no-progress', `${image}@snap`);
   return `rbd:${image}@snap`;
 }

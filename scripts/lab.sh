@@ -3,6 +3,7 @@
 #
 #   lab.sh up [--hosts N] [--mons N] [--clusters N] [--release R] [--dir D]
 #   lab.sh exec HOST [--dir D] -- CMD...    runs CMD in HOST (h1..hN) as root; its exit code is lab.sh's
+#   lab.sh boot HOST [--dir D]              boots HOST again, which was powered off (exec HOST -- systemctl poweroff), on its own disk
 #   lab.sh status [--dir D]                 exit code 0: the lab is up; 3: it is not
 #   lab.sh down [--dir D]                   removes the lab, or what a killed run left of it
 #   lab.sh build [--release R]              makes the rootfs and the guest, if they are not there
@@ -109,13 +110,32 @@ bring_up() {
   for job in "${jobs[@]}"; do wait "$job" || exit 1; done
 }
 
-lab_exec() {
-  need_root
-  [ ${#ARGS[@]} -ge 1 ] || misuse "exec: which host?"
-  [ ${#ARGS[@]} -ge 2 ] || misuse "exec: which command?"
-  [[ ${ARGS[0]} =~ ^h([1-9][0-9]*)$ ]] || misuse "exec: a host is h1, h2 ..., not '${ARGS[0]}'"
+# The number of the host that the first argument names; $1 is the command.
+host_number() {
+  [ ${#ARGS[@]} -ge 1 ] || misuse "$1: which host?"
+  [[ ${ARGS[0]} =~ ^h([1-9][0-9]*)$ ]] || misuse "$1: a host is h1, h2 ..., not '${ARGS[0]}'"
   [ -e "$DIR/shape" ] || fail "no lab in $DIR: lab.sh up --dir $DIR"
-  enter_host "${BASH_REMATCH[1]}" "${ARGS[@]:1}"
+  n=${BASH_REMATCH[1]}
+}
+
+lab_exec() {
+  local n
+  need_root
+  [ ${#ARGS[@]} -ne 1 ] || misuse "exec: which command?"
+  host_number exec
+  enter_host "$n" "${ARGS[@]:1}"
+}
+
+lab_boot() {
+  local n
+  need_root
+  [ ${#ARGS[@]} -le 1 ] || misuse "unexpected: ${ARGS[*]:1}"
+  host_number boot
+  lock_lab
+  [ -e "$DIR/h$n/keeper" ] || fail "there is no h$n in $DIR"
+  ! host_pid "$n" >/dev/null || fail "h$n runs: lab.sh exec h$n --dir $DIR -- systemctl poweroff"
+  # without the lock: the host holds whatever its first process holds
+  (exec 9<&- && boot_host "$n" && await_host "$n") || fail "h$n does not boot: $(tail -n 5 "$DIR/h$n/log")"
 }
 
 lab_down() {
@@ -134,7 +154,7 @@ lab_status() {
   lab_is_up || state="not up"
   echo "$DIR: $state ($(cat "$DIR/shape"))"
   for ((n = 1; n <= $(sed 's/.*hosts=\([0-9]*\).*/\1/' "$DIR/shape"); n++)); do
-    if host_pid "$n" >/dev/null; then echo "h$n 10.77.0.$n running"; else echo "h$n 10.77.0.$n dead"; fi
+    if host_pid "$n" >/dev/null; then echo "h$n 10.77.0.$n running"; else echo "h$n 10.77.0.$n off"; fi
   done
   [ "$state" = up ] || exit 3
 }
@@ -142,6 +162,7 @@ lab_status() {
 case ${1:-} in
   up) read_options "--hosts --mons --clusters --release --dir" "${@:2}"; lab_up ;;
   exec) read_options "--dir" "${@:2}"; lab_exec ;;
+  boot) read_options "--dir" "${@:2}"; lab_boot ;;
   down) read_options "--dir" "${@:2}"; lab_down ;;
   status) read_options "--dir" "${@:2}"; lab_status ;;
   build) read_options "--release" "${@:2}"; no_arguments; need_root; ensure_rootfs "$RELEASE" ;;

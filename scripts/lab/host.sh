@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# One host: a Debian in namespaces (mount, PID, network, UTS, IPC, cgroup) on a throwaway overlay of the rootfs. Sourced by lab.sh.
+# One host: a Debian in namespaces (mount, PID, network, UTS, IPC, cgroup) on an overlay of the rootfs that goes with
+# the lab. Sourced by lab.sh.
 
 # The hosts' switch, in a network namespace of its own: nothing leaves this machine.
 make_switch() {
@@ -22,33 +23,55 @@ make_common_files() {
   ln -s /usr/lib/systemd/system/libvirtd-tcp.socket "$etc/systemd/system/sockets.target.wants/"
 }
 
-# Starts host h$1 and notes the process that is its PID 1, with its start time: a number may be used again.
+# Makes what host h$1 keeps while it is off (its place on the switch, its disk), and boots it.
 start_host() {
-  local n=$1 state=$DIR/h$1 disk=$DISKS/h$1 outer pid controller _
-  mkdir -p "$state"/{root,etc} "$disk"/{siphon,disk} "$CGROUP/h$n/lab-exec"
-  # what the machine's cgroups can limit, the host's can
-  while read -r -d ' ' controller; do
-    [ -z "$controller" ] || echo "+$controller" >"$CGROUP/cgroup.subtree_control" || true
-  done < <(tr '\n' ' ' <"$CGROUP/cgroup.controllers")
+  local n=$1 state=$DIR/h$1 disk=$DISKS/h$1
+  mkdir -p "$state"/{root,etc} "$disk"/{siphon,disk}
   ip netns add "$NET-h$n"
   ip -n "$NET-h$n" link set lo up
   ip -n "$NET" link add "h$n" type veth peer name eth0 netns "$NET-h$n"
   ip -n "$NET" link set "h$n" master br0 up
   ip -n "$NET-h$n" addr add "10.77.0.$n/24" dev eth0
   ip -n "$NET-h$n" link set eth0 up
-  # the lock on the rootfs keeps it from being removed as an old one; the first process in the group, so that all others are in it
+  in_environment "$n" ROOTFS="$ROOTFS" setsid unshare -m "$LAB/host-root" </dev/null >"$state/log" 2>&1 &
+  note_process "$state/keeper" $! sleep && boot_host "$n"
+}
+
+# Boots host h$1, which is off: a new PID 1 on the root file system of its former life.
+boot_host() {
+  local n=$1 state=$DIR/h$1 keeper controller _
+  keeper=$(noted_process "$state/keeper") || return 1
+  # what systemd left of its former groups is in the way of the first process
+  kill_cgroup "$CGROUP/h$n"
+  mkdir -p "$CGROUP/h$n/lab-exec"
+  # what the machine's cgroups can limit, the host's can
+  while read -r -d ' ' controller; do
+    [ -z "$controller" ] || echo "+$controller" >"$CGROUP/cgroup.subtree_control" || true
+  done < <(tr '\n' ' ' <"$CGROUP/cgroup.controllers")
+  # the first process in the group, so that all others are in it
   # shellcheck disable=SC2016 # the inner shell's
-  env -i PATH="$PATH" NAME="h$n" STATE="$state" COMMON="$DIR/etc" ROOTFS="$ROOTFS" DISK="$disk" CACHE="$CACHE" PROJECT="$PROJECT" \
-    setsid bash -c 'echo $$ >"$1/cgroup.procs" && exec 8<"$ROOTFS" && flock -s 8 &&
-      exec nsenter "--net=/run/netns/$2" unshare -m -u -i -p -C --fork --kill-child "$3"' \
-    - "$CGROUP/h$n" "$NET-h$n" "$LAB/host-init" </dev/null >"$state/log" 2>&1 &
-  outer=$!
+  in_environment "$n" setsid bash -c 'echo $$ >"$1/cgroup.procs" &&
+      exec nsenter "--mount=/proc/$2/ns/mnt" "--net=/run/netns/$3" unshare -m -u -i -p -C --fork --kill-child "$4"' \
+    - "$CGROUP/h$n" "$keeper" "$NET-h$n" "$LAB/host-init" </dev/null >>"$state/log" 2>&1 &
+  note_process "$state/pid" $! systemd
+}
+
+# Runs a command that makes host h$1; where things are is in its environment, and nothing else.
+in_environment() {
+  local n=$1
+  exec env -i PATH="$PATH" NAME="h$n" STATE="$DIR/h$n" COMMON="$DIR/etc" DISK="$DISKS/h$n" CACHE="$CACHE" PROJECT="$PROJECT" "${@:2}"
+}
+
+# Waits until process $2, or a child of it, has become program $3, and notes which in file $1, with its start time: a number may be used again.
+note_process() {
+  local pid _
   for _ in $(seq 500); do
-    if pid=$(pgrep -P $outer -x systemd); then
-      echo "$pid $(start_time "$pid")" >"$state/pid"
+    for pid in "$2" $(pgrep -P "$2"); do
+      [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$3" ] || continue
+      echo "$pid $(start_time "$pid")" >"$1"
       return 0
-    fi
-    [ -d "/proc/$outer" ] || break
+    done
+    [ -d "/proc/$2" ] || break
     sleep 0.02
   done
   return 1
@@ -59,12 +82,15 @@ start_time() {
   sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
 }
 
-# Prints the process that is PID 1 of host h$1; fails if that is not running.
-host_pid() {
+# Prints the process that file $1 notes; fails if that does not run.
+noted_process() {
   local pid start
-  read -r pid start 2>/dev/null <"$DIR/h$1/pid" || return 1
+  read -r pid start 2>/dev/null <"$1" || return 1
   [ "$(start_time "$pid")" = "$start" ] && echo "$pid"
 }
+
+# Prints the process that is PID 1 of host h$1; fails if that is not running.
+host_pid() { noted_process "$DIR/h$1/pid"; }
 
 # Waits until host h$1 has booted, and says so.
 await_host() {

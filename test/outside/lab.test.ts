@@ -137,6 +137,8 @@ test('bad arguments end in exit code 2 and name what is wrong', async () => {
     [['down', '--hosts', '2'], /--hosts is not an option of this command/],
     [['exec', 'x1', '--', 'true'], /'x1'/],
     [['exec', 'h1'], /which command/],
+    [['boot'], /which host/],
+    [['boot', 'h1', 'h2'], /unexpected: h2/],
     [['fly'], /fly/],
   ];
   const results = await Promise.all(cases.map(([args]) => labSh(...args)));
@@ -224,6 +226,34 @@ test('two labs side by side do not see each other', async () => {
     await inHost(labs.two, 'sh', '-c', 'ls /var/lib/siphon /tmp | grep mine || true'),
     '',
   );
+});
+
+test('a host that powers itself off is off, and boots again on what it has on its disk', async () => {
+  const inSecond = (...command: string[]) =>
+    mustLabSh('exec', 'h2', '--dir', labs.two, '--', ...command);
+  const boots = () => inSecond('journalctl', '--list-boots', '--quiet');
+  const countBoots = async () => (await boots()).split('\n').length;
+  assert.equal(await countBoots(), 1);
+  const running = await labSh('boot', 'h2', '--dir', labs.two);
+  assert.equal(running.code, 1);
+  assert.match(running.stderr, /h2 runs/);
+  const id = await inSecond('cat', '/etc/machine-id');
+  await inSecond('touch', '/root/kept', '/var/lib/siphon/kept', '/run/lost');
+  await labSh('exec', 'h2', '--dir', labs.two, '--', 'systemctl', 'poweroff'); // it may end with the host
+  const isOff = async () => /^h2 .* off$/m.test((await labSh('status', '--dir', labs.two)).stdout);
+  for (const end = Date.now() + 60_000; !(await isOff()); await delay(50)) {
+    assert.ok(Date.now() < end, 'h2 is not off in 60 s');
+  }
+  await mustLabSh('boot', 'h2', '--dir', labs.two);
+  assert.equal(await inSecond('systemctl', 'is-system-running'), 'running');
+  await inSecond('ls', '/root/kept', '/var/lib/siphon/kept');
+  await assert.rejects(inSecond('ls', '/run/lost'), /\/run\/lost/);
+  assert.equal(await inSecond('cat', '/etc/machine-id'), id);
+  assert.equal(await countBoots(), 2);
+  assert.match(await inSecond('ceph', 'osd', 'stat'), /1 up/);
+});
+
+test('down of one of two labs leaves the other', async () => {
   await mustLabSh('down', '--dir', labs.two);
   await assertGone(labs.two);
   assert.match(await inHost(labs.one, 'ceph', 'osd', 'stat'), /1 up/, 'the other lab lives on');

@@ -43,6 +43,7 @@ export function createHookService(parts: HookParts): HookService {
       recent.add(event);
       try {
         const verdict = await answerEvent(parts, recent, event, signal);
+        tellAnswer(parts, event, verdict);
         if (signal.aborted && event.kind !== 'release') recent.forget(event);
         return verdict;
       } catch (error) {
@@ -59,6 +60,13 @@ export function createHookService(parts: HookParts): HookService {
       }
     },
   };
+}
+
+function tellAnswer({ log, now }: HookParts, event: HookEvent, verdict: Verdict): void {
+  const { kind, domain, atMs } = event;
+  const reason = kind === 'release' ? { reason: event.reason } : {};
+  const told = { domain: domain.uuid, name: domain.name, event: kind, ...reason };
+  log.info({ ...told, verdict: verdict.kind, ms: now() - atMs }, 'hook answered');
 }
 
 /** Whatever rejects was not taken: the filter then spools the event. */

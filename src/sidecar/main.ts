@@ -20,8 +20,8 @@ siphond --check-config FILE [--json]  tells every mistake in FILE and the conf.d
 siphond --doctor [--images POOL,…] [--vms POOL,…] [--caps] [--config FILE] [--json]
                                       tells what is wrong on this host; --caps: the least cephx caps
 siphond --version`;
-/** Then it goes as a kill -9 would have it. */
-const STOP_MS_MAX = 10_000;
+/** Then it goes as a kill -9 would have it. Below the unit's TimeoutStopSec. */
+const STOP_MS_MAX = 15_000;
 
 await main();
 

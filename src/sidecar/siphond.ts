@@ -113,6 +113,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const rooms = { cache, recovery, snapshots, spool, policies, pauses };
   await startBackground({ config, log, ...rooms, configFile, reload, onHangup }, life);
   life.defer(() => journal.stop());
+  life.defer(() => finishSets(snapshots));
   return life.move();
 }
 
@@ -144,6 +145,17 @@ function tellRecovery({ askAgain, ...found }: Recovery, log: Logger): void {
   );
   if (isDisk) log.warn({ recovered: told }, 'the disk changed while siphond was down');
   else log.info({ recovered: told }, 'work of the last life of siphond is taken up');
+}
+
+/** Above the second or two that a set takes of a cluster that answers. */
+const FINISH_SETS_MS_MAX = 5000;
+
+/**
+ * At the host's shutdown, guests go down just before siphond does: a set that is being taken then would be overtaken by the
+ * domain's start at the next boot. Hooks are answered meanwhile.
+ */
+async function finishSets(snapshots: Snapshots): Promise<void> {
+  await Promise.race([snapshots.idle(), delay(FINISH_SETS_MS_MAX)]);
 }
 
 /** How long work that was asked to end may take to do so. */

@@ -1,14 +1,15 @@
 #!/bin/bash
 # lab.sh: a laboratory of whole Debian hypervisors on this machine: systemd, libvirtd and QEMU in each, a Ceph in the first.
 #
-#   lab.sh up [--hosts N] [--mons N] [--clusters N] [--release R] [--dir D]
+#   lab.sh up [--hosts N] [--mons N] [--clusters N] [--release R[,R...]] [--dir D]
 #   lab.sh exec HOST [--dir D] -- CMD...    runs CMD in HOST (h1..hN) as root; its exit code is lab.sh's
 #   lab.sh boot HOST [--dir D]              boots HOST again, which was powered off (exec HOST -- systemctl poweroff), on its own disk
 #   lab.sh status [--dir D]                 exit code 0: the lab is up; 3: it is not
 #   lab.sh down [--dir D]                   removes the lab, or what a killed run left of it
-#   lab.sh build [--release R]              makes the rootfs and the guest, if they are not there
+#   lab.sh build [--release R[,R...]]       makes the rootfs and the guest of each release, if they are not there
 #
-# --dir D says which lab (default: /run/siphon-lab/default). R is bookworm, trixie (the default) or forky.
+# --dir D says which lab (default: /run/siphon-lab/default). R is bookworm, trixie or forky; of several, the first is h1's, and so on,
+# and the last one is that of all further hosts. Not said: SIPHON_LAB_RELEASE, else trixie.
 # SIPHON_LAB_CACHE (default: /var/cache/siphon-lab) keeps what is built, and the hosts' disks. docs/lab.md tells the rest.
 set -euo pipefail
 
@@ -17,7 +18,7 @@ SCRIPTS=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 PROJECT=${SCRIPTS%/*} LAB=$SCRIPTS/lab
 # shellcheck disable=SC2034 # the pieces'
 CACHE=$(realpath -m "${SIPHON_LAB_CACHE:-/var/cache/siphon-lab}")
-DIR=/run/siphon-lab/default RELEASE=trixie HOSTS=1 MONS=1 CLUSTERS=1 ARGS=()
+DIR=/run/siphon-lab/default RELEASE=${SIPHON_LAB_RELEASE:-trixie} HOSTS=1 MONS=1 CLUSTERS=1 ARGS=()
 
 say() { echo "lab: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -50,7 +51,7 @@ read_options() {
       *) ARGS+=("$1"); shift ;;
     esac
   done
-  case $RELEASE in bookworm | trixie | forky) ;; *) misuse "--release: bookworm, trixie or forky, not '$RELEASE'" ;; esac
+  [[ ,$RELEASE =~ ^(,(bookworm|trixie|forky))+$ ]] || misuse "--release: bookworm, trixie or forky, or a list of these, not '$RELEASE'"
   [ -n "$DIR" ] || misuse "--dir: a folder is needed"
   name_lab
 }
@@ -75,9 +76,7 @@ lab_up() {
     return
   fi
   ! lab_has_traces || { say "removing what is left of a former lab"; remove_lab; lock_lab; }
-  ensure_rootfs "$RELEASE"
-  # shellcheck disable=SC2034 # host.sh's
-  ROOTFS=$(rootfs_path "$RELEASE")
+  ensure_all_rootfs
   trap 'trap "" INT TERM HUP; say "interrupted"; remove_lab; exit 130' INT TERM HUP
   mkdir -p "$CGROUP/up"
   echo "$ID" >"$DIR/siphon-lab"
@@ -165,7 +164,7 @@ case ${1:-} in
   boot) read_options "--dir" "${@:2}"; lab_boot ;;
   down) read_options "--dir" "${@:2}"; lab_down ;;
   status) read_options "--dir" "${@:2}"; lab_status ;;
-  build) read_options "--release" "${@:2}"; no_arguments; need_root; ensure_rootfs "$RELEASE" ;;
+  build) read_options "--release" "${@:2}"; no_arguments; need_root; ensure_all_rootfs ;;
   "" | -h | --help | help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
   *) misuse "unknown command: $1" ;;
 esac

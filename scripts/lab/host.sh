@@ -2,6 +2,22 @@
 # One host: a Debian in namespaces (mount, PID, network, UTS, IPC, cgroup) on an overlay of the rootfs that goes with
 # the lab. Sourced by lab.sh.
 
+# Prints the release of host h$1: RELEASE is a list, whose last one is that of all further hosts.
+release_of() {
+  local releases
+  IFS=, read -r -a releases <<<"$RELEASE"
+  echo "${releases[$(($1 <= ${#releases[@]} ? $1 - 1 : ${#releases[@]} - 1))]}"
+}
+
+# Builds what is missing of the releases, all at once: each waits for the network and for one processor.
+ensure_all_rootfs() {
+  local release job jobs=()
+  for release in $(tr , '\n' <<<"$RELEASE" | sort -u); do
+    ensure_rootfs "$release" & jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job" || exit 1; done
+}
+
 # The hosts' switch, in a network namespace of its own: nothing leaves this machine.
 make_switch() {
   ip netns add "$NET"
@@ -25,7 +41,8 @@ make_common_files() {
 
 # Makes what host h$1 keeps while it is off (its place on the switch, its disk), and boots it.
 start_host() {
-  local n=$1 state=$DIR/h$1 disk=$DISKS/h$1
+  local n=$1 state=$DIR/h$1 disk=$DISKS/h$1 rootfs
+  rootfs=$(rootfs_path "$(release_of "$n")")
   mkdir -p "$state"/{root,etc} "$disk"/{siphon,disk}
   ip netns add "$NET-h$n"
   ip -n "$NET-h$n" link set lo up
@@ -33,7 +50,7 @@ start_host() {
   ip -n "$NET" link set "h$n" master br0 up
   ip -n "$NET-h$n" addr add "10.77.0.$n/24" dev eth0
   ip -n "$NET-h$n" link set eth0 up
-  in_environment "$n" ROOTFS="$ROOTFS" setsid unshare -m "$LAB/host-root" </dev/null >"$state/log" 2>&1 &
+  in_environment "$n" ROOTFS="$rootfs" setsid unshare -m "$LAB/host-root" </dev/null >"$state/log" 2>&1 &
   note_process "$state/keeper" $! sleep && boot_host "$n"
 }
 
@@ -110,12 +127,13 @@ await_host() {
 
 # Becomes a command in host h$1, in its cgroup, in the folder where we are if that is the project's. Ends with us.
 enter_host() {
-  local n=$1 pid folder=/root
+  local n=$1 pid release folder=/root
   shift
   pid=$(host_pid "$n") || fail "h$n does not run in $DIR"
   case $PWD/ in "$PROJECT"/*) folder=$PWD ;; esac
+  release=$(RELEASE=$(sed 's/^release=\([^ ]*\).*/\1/' "$DIR/shape") && release_of "$n")
   sh -c 'echo $PPID' >"$CGROUP/h$n/lab-exec/cgroup.procs"
   exec nsenter -t "$pid" -m -u -i -n -p -C -- setpriv --pdeathsig TERM env -i -C "$folder" HOME=/root USER=root LANG=C.UTF-8 \
-    TERM="${TERM:-dumb}" SIPHON_LAB_CACHE="$CACHE" \
+    TERM="${TERM:-dumb}" SIPHON_LAB_CACHE="$CACHE" SIPHON_LAB_RELEASE="$release" \
     PATH="$PROJECT/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }

@@ -6,7 +6,10 @@ import type { PolicyProblem } from '../snapshot/policy.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
+import type { LibvirtPort } from '../wire/ports.ts';
 import { VERSION } from '../wire/version.ts';
+import type { Ability } from '../wire/vocabulary.ts';
+import { libvirtAbilities } from './abilities.ts';
 import type { OpenCluster } from './clusters.ts';
 import type { Config } from './config/load.ts';
 import type { Pauses } from './pause.ts';
@@ -18,7 +21,7 @@ export interface StatusParts {
   readonly config: Config;
   readonly startedAtMs: number;
   readonly clusters: readonly OpenCluster[];
-  readonly libvirt: { readonly standing: StatusAnswer['libvirt'] };
+  readonly libvirt: LibvirtPort & { readonly standing: StatusAnswer['libvirt'] };
   readonly cache: Cache;
   readonly journal: Journal;
   readonly spool: { count(): Promise<number> };
@@ -32,8 +35,9 @@ type Problem = StatusAnswer['problems'][number];
 
 export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
   const { config, cache, journal, libvirt } = parts;
-  const [clusters, spooled] = await Promise.all([
+  const [clusters, abilities, spooled] = await Promise.all([
     Promise.all(parts.clusters.map(standingOf)),
+    abilitiesOf(parts),
     parts.spool.count(),
   ]);
   const isMountedReadOnly = isReadOnlyMount(config.cache.mount);
@@ -44,6 +48,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     clusters,
     libvirt: libvirt.standing,
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
+    abilities,
     jobsOpen: journal.open().length,
     paused: parts.pauses.current(),
     spooled,
@@ -71,6 +76,21 @@ async function standingOf(cluster: OpenCluster): Promise<ClusterStanding> {
   );
   const silent = { ...known, state: 'unavailable', why: 'it has not answered yet' } as const;
   return Promise.race([asked, delay(CLUSTER_MS_MAX, silent)]);
+}
+
+/** Every cluster's worker has the same librbd. */
+async function abilitiesOf({ clusters, libvirt }: StatusParts): Promise<readonly Ability[]> {
+  const soon = { deadlineMs: CLUSTER_MS_MAX };
+  const told = await Promise.allSettled([
+    ...clusters.slice(0, 1).map(({ ceph }) => ceph.call('abilities', {}, soon)),
+    libvirt.call('versions', {}, soon).then((versions) => libvirtAbilities(versions.libvirt)),
+  ]);
+  return told.flatMap((each) => {
+    if (each.status === 'fulfilled') return each.value;
+    // The standing of what does not answer says so.
+    if (each.reason instanceof OperatingError) return [];
+    throw each.reason;
+  });
 }
 
 function notMounted({ path, mount }: Config['cache']): Problem {

@@ -4,7 +4,7 @@
 import type { WireError } from './errors.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
-import type { Base, SnapshotSet, SourceIds, SourceProperties } from './vocabulary.ts';
+import type { Ability, Base, SnapshotSet, SourceIds, SourceProperties } from './vocabulary.ts';
 
 export const API_SOCKET = '/run/siphon/siphon.sock';
 /** Of all routes, those that change nothing, and GET /metrics. */
@@ -128,6 +128,8 @@ export interface StatusAnswer {
     readonly freeBytes: number;
     readonly isMountedReadOnly: boolean;
   };
+  /** As far as librbd and libvirt are there to tell. */
+  readonly abilities: readonly Ability[];
   readonly jobsOpen: number;
   readonly paused: readonly Pause[];
   readonly spooled: number;

@@ -99,7 +99,7 @@ export interface Lease {
   readonly kind: 'running' | 'defined';
 }
 
-/** libvirt's reasons with `release end` (since 10.5.0); `unknown` also where libvirt gives none. */
+/** libvirt's reasons with `release end` (since 10.5.0). */
 export const RELEASE_REASONS = [
   'unknown',
   'shutdown',
@@ -112,6 +112,16 @@ export const RELEASE_REASONS = [
   'daemon',
 ] as const;
 export type ReleaseReason = (typeof RELEASE_REASONS)[number];
+
+/** What of the libraries that siphon uses not every release has. */
+export interface Ability {
+  readonly of: 'librbd' | 'libvirt';
+  /** A function of the library, or what its daemon does. */
+  readonly name: string;
+  readonly isPresent: boolean;
+  /** What is left where it is not. */
+  readonly without: string;
+}
 
 /** What was achieved on the guest for a set: nothing, filesystems frozen, or the guest was off after a shutdown. */
 export type Quiesced = 'none' | 'filesystem' | 'shutdown';

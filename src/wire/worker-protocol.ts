@@ -4,8 +4,10 @@
 import type { WireError } from './errors.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
+  Ability,
   Digests,
   DiskFormat,
+  ReleaseReason,
   SnapshotSet,
   SourceFacts,
   SourceIds,
@@ -102,6 +104,8 @@ export interface SnapshotAt {
 export interface CephMethods {
   /** Who is there, as this user's connection sees it; not stated: the fill user's. */
   status: { params: { readonly as?: 'fill' | 'snapshot' }; result: { readonly fsid: string } };
+  /** What of librbd not every release has, as this host's has it; asks no cluster. */
+  abilities: { params: Record<string, never>; result: readonly Ability[] };
   /** Names to ids and facts, with siphon's own properties record. `not-found` names pool, image or snapshot. */
   resolveSource: { params: SourceName; result: SourceFacts };
   /** As resolveSource, by ids: a base's path has no names. `not-found` says which of pool, image and snapshot. */
@@ -173,12 +177,6 @@ export interface Examined {
       | { readonly kind: 'there'; readonly hasLock: boolean }
       | { readonly kind: 'absent' | 'untold' };
   }[];
-  /** What of librbd not every release has, as this host's has it. */
-  readonly abilities: readonly {
-    readonly symbol: string;
-    readonly present: boolean;
-    readonly without: string;
-  }[];
 }
 
 export type SourcePresence =
@@ -201,6 +199,11 @@ export interface DomainSummary {
 export interface LibvirtMethods {
   listDomains: { params: Record<string, never>; result: readonly DomainSummary[] };
   lookUp: { params: { readonly domain: string }; result: DomainSummary };
+  /** Whether it runs; else why it stopped last, as far as libvirt knows. */
+  lastStop: {
+    params: { readonly domain: string };
+    result: { readonly isActive: boolean; readonly reason?: ReleaseReason };
+  };
   /** `inactive`: the persistent definition; else the live one where there is one. Never with secrets. */
   domainXml: { params: { readonly domain: string; readonly inactive: boolean }; result: string };
   start: { params: { readonly domain: string }; result: null };

@@ -1,12 +1,13 @@
 // Each cluster: its conf, its users' keys, what each may do where, and what the cluster says of itself.
 
+import type { Ability } from '../../wire/vocabulary.ts';
 import type { Examined } from '../../wire/worker-protocol.ts';
 import { capsFor, grant } from './caps.ts';
 import type { ClusterFacts, Job, SiteFacts, Trial, UserFacts, VmKeyFacts } from './facts.ts';
 import { type Finding, finding } from './findings.ts';
 
 export function checkCeph(site: SiteFacts): Finding[] {
-  return site.clusters.flatMap(checkCluster);
+  return unique(site.clusters.flatMap(checkCluster));
 }
 
 function checkCluster(cluster: ClusterFacts): Finding[] {
@@ -18,18 +19,19 @@ function checkCluster(cluster: ClusterFacts): Finding[] {
   const told = cluster.users
     .flatMap((user) => user.trials)
     .flatMap(({ trial }) => (trial.kind === 'told' ? [trial.examined] : []));
-  return unique([
+  return [
     ...cluster.users.flatMap((user) => checkUser(cluster, user)),
     ...told.slice(0, 1).flatMap((examined) => checkHealth(cluster.name, examined)),
     ...told.flatMap(({ disks }) => disks.flatMap(checkDisk)),
     ...cluster.vmKeys.flatMap(checkVmKey),
+    ...checkAbilities(cluster.abilities),
     ...(cluster.pools.images.length + cluster.pools.vms.length === 0
       ? [finding('pools-unknown', cluster.name, 'the caps were not tried')]
       : []),
-  ]);
+  ];
 }
 
-/** Jobs of one user that fail alike are one finding. */
+/** Jobs of one user that fail alike are one finding, and so is what all clusters have in common. */
 function unique(findings: readonly Finding[]): Finding[] {
   const key = ({ code, subject, what }: Finding) => JSON.stringify([code, subject, what]);
   return [...new Map(findings.map((each) => [key(each), each])).values()];
@@ -129,12 +131,18 @@ const FELT: readonly string[] = [
   'SLOW_OPS',
 ];
 
-function checkHealth(name: string, { health, release, abilities }: Examined): Finding[] {
+export function checkAbilities(abilities: readonly Ability[]): Finding[] {
+  return abilities
+    .filter((each) => !each.isPresent)
+    .map(({ of, name, without }) => {
+      return finding('abilities', `${of} ${name}`, `left without it: ${without}`);
+    });
+}
+
+function checkHealth(name: string, { health, release }: Examined): Finding[] {
   const isError = health.status === 'HEALTH_ERR';
-  const lacking = abilities.filter((each) => !each.present);
   return [
     finding('versions', `cluster ${name}`, release),
-    ...lacking.map((each) => finding('abilities', each.symbol, `left without it: ${each.without}`)),
     ...health.checks.map(({ code, summary }) => {
       const what = `${code}: ${summary}`;
       if (code === 'MON_CLOCK_SKEW')

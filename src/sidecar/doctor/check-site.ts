@@ -1,6 +1,8 @@
 // What the config names on this host: sockets, spool, disk, policies, siphond and libvirt.
 
 import { formatSize } from '../../wire/size.ts';
+import { libvirtAbilities } from '../abilities.ts';
+import { checkAbilities } from './check-ceph.ts';
 import type { DiskFacts, Facts, SiphondFacts, SiteFacts, SocketFacts } from './facts.ts';
 import { type Finding, finding } from './findings.ts';
 
@@ -143,6 +145,7 @@ function checkLibvirt({ libvirt, config }: SiteFacts): Finding[] {
   const what = `${without.length} of ${domains.length} domains have none: ${without.slice(0, 5).join(', ')}`;
   return [
     finding('versions', 'libvirt', `libvirt ${versions.libvirt}, QEMU ${versions.hypervisor}`),
+    ...checkAbilities(libvirtAbilities(versions.libvirt)),
     ...(without.length > 0 ? [finding('agent-channel', 'guest agent', what)] : []),
   ];
 }

@@ -2,6 +2,7 @@
 
 import type { StatusAnswer } from '../../wire/api.ts';
 import type { ErrorCode } from '../../wire/errors.ts';
+import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephSettings, Examined } from '../../wire/worker-protocol.ts';
 import type { Config } from '../config/load.ts';
 
@@ -115,6 +116,8 @@ export interface ClusterFacts {
   /** Pools of sources and of domains' disks that were looked at. */
   readonly pools: { readonly images: readonly string[]; readonly vms: readonly string[] };
   readonly vmKeys: readonly VmKeyFacts[];
+  /** librbd's. */
+  readonly abilities: readonly Ability[];
 }
 
 export type Job = keyof CephSettings['users'];

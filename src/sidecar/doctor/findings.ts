@@ -74,7 +74,7 @@ export const FINDINGS = {
     'only a user that may read keys can look: run it where the admin key is',
   ),
   reflink: note('whether copies of a base can share its blocks'),
-  abilities: note('functions that this release of librbd does not have'),
+  abilities: note('what this release of librbd or libvirt does not have'),
   versions: note('what is installed'),
 } as const satisfies Record<string, FindingKind>;
 

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { OperatingError } from '../../wire/errors.ts';
+import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephMethods, CephSettings, ImageAt } from '../../wire/worker-protocol.ts';
 import { startWorker, type Worker } from '../../worker/supervisor/index.ts';
 import type { ClusterConfig } from '../config/load.ts';
@@ -27,15 +28,26 @@ export async function gatherCluster(
 ): Promise<ClusterFacts> {
   const conf = await readConf(settings.conf);
   const facts = { name, settings, pools, conf: conf.state };
-  if (conf.text === undefined) return { ...facts, users: [], vmKeys: [] };
+  if (conf.text === undefined) return { ...facts, users: [], vmKeys: [], abilities: [] };
   const text = conf.text;
   const names = [...new Set(Object.values(settings.users).map((user) => user.name))];
   await using worker = open(settings);
-  const [users, vmKeys] = await Promise.all([
+  const [users, vmKeys, abilities] = await Promise.all([
     Promise.all(names.map((user) => gatherUser(worker, settings, text, user, { pools, disks }))),
     gatherVmKeys(settings, text, vmUsers),
+    gatherAbilities(worker),
   ]);
-  return { ...facts, users, vmKeys };
+  return { ...facts, users, vmKeys, abilities };
+}
+
+async function gatherAbilities(worker: Worker<CephMethods>): Promise<readonly Ability[]> {
+  try {
+    return await worker.call('abilities', {}, { deadlineMs: LOOK_MS_MAX });
+  } catch (error) {
+    // A worker that does not start is told as that by its users.
+    if (!(error instanceof OperatingError)) throw error;
+    return [];
+  }
 }
 
 function open(settings: CephSettings): Worker<CephMethods> {

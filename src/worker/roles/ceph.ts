@@ -1,5 +1,7 @@
 // The `ceph` role: one cluster, short calls, each by the identity that it needs.
 
+import { abilities } from 'ceph-napi';
+import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephMethods, CephSettings } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { Connections } from './ceph/connections.ts';
@@ -10,11 +12,18 @@ import { listSets, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
 
+function librbdAbilities(): readonly Ability[] {
+  return abilities().map(({ symbol, present, without }) => {
+    return { of: 'librbd', name: symbol, isPresent: present, without };
+  });
+}
+
 export const startCephRole = ((settings) => {
   const connections = new Connections(settings as CephSettings);
   return {
     handlers: {
       status: ({ as = 'fill' }) => connections.as(as, status),
+      abilities: async () => librbdAbilities(),
       resolveSource: (name) => connections.as('fill', (session) => resolveSource(session, name)),
       describeSource: (ids) => connections.as('fill', (session) => describeSource(session, ids)),
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),

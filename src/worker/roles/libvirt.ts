@@ -11,6 +11,7 @@ import {
   lookUpDomainByUuid,
   VIR_ERR,
 } from 'node-libvirt';
+import type { ReleaseReason } from '../../wire/vocabulary.ts';
 import type {
   DomainSummary,
   LibvirtEvent,
@@ -29,6 +30,7 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
       listDomains: () =>
         during({ op: 'list domains', subject: 'libvirt' }, () => summaries(link.connection)),
       lookUp: ({ domain }) => onDomain(link, 'look up domain', domain, summaryOf),
+      lastStop: ({ domain }) => onDomain(link, 'look up domain', domain, lastStopOf),
       domainXml: ({ domain, inactive }) =>
         onDomain(link, 'read domain', domain, (found) => found.xml({ isInactive: inactive })),
       start: ({ domain }) =>
@@ -87,6 +89,26 @@ async function summaryOf(domain: Domain): Promise<DomainSummary> {
     domain.hasManagedSave(),
   ]);
   return { uuid, name, isActive, isPersistent, hasManagedSave };
+}
+
+/** virDomainShutoffReason, in its order. */
+const STOP_REASONS: readonly (ReleaseReason | undefined)[] = [
+  undefined,
+  'shutdown',
+  'destroyed',
+  'crashed',
+  'migrated',
+  'saved',
+  'failed',
+  'from snapshot',
+  'daemon',
+];
+
+async function lastStopOf(domain: Domain): Promise<LibvirtMethods['lastStop']['result']> {
+  const { state, reason } = await domain.status();
+  if (state !== 'shutoff') return { isActive: true };
+  const known = STOP_REASONS[reason];
+  return { isActive: false, ...(known !== undefined && { reason: known }) };
 }
 
 /** By four lists instead of three questions for each domain: few round trips, and none fails for a domain that goes meanwhile. */

@@ -36,6 +36,7 @@ const STATUS: StatusAnswer = {
     freeBytes: 700,
     isMountedReadOnly: true,
   },
+  abilities: [],
   jobsOpen: 1,
   paused: [{ work: 'fills', sinceMs: 5 }],
   spooled: 3,

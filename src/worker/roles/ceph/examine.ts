@@ -1,7 +1,6 @@
 // What a user may do, by trying what changes nothing; and what the cluster says of itself.
 
 import {
-  abilities,
   CephError,
   errno,
   feature,
@@ -31,8 +30,7 @@ async function examineAll(session: Session, { pools, disks }: Params): Promise<E
     Promise.all(pools.map(async (pool) => ({ pool, trial: await tryPool(session, pool) }))),
     Promise.all(disks.map(async (at) => ({ at, trial: await lookAtDisk(session, at) }))),
   ]);
-  const known = abilities().map(({ symbol, present, without }) => ({ symbol, present, without }));
-  return { health, release, mayBlocklist, pools: tried, disks: looked, abilities: known };
+  return { health, release, mayBlocklist, pools: tried, disks: looked };
 }
 
 type Caps = CephMethods['readCaps']['result'];

@@ -103,7 +103,9 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'pools-unknown': ceph({ pools: { images: [], vms: [] } }),
   'vm-key-unchecked': ceph({ vmKeys: [{ user: 'libvirt' }] }),
   reflink: disk({ canReflink: true }),
-  abilities: seen({ abilities: [{ symbol: 'x', present: false, without: 'y' }] }),
+  abilities: ceph({
+    abilities: [{ of: 'librbd', name: 'x', isPresent: false, without: 'y' }],
+  }),
   versions: healthy,
 };
 

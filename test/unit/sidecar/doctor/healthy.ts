@@ -27,7 +27,6 @@ export const examined: Examined = {
       trial: { kind: 'there', hasLock: true },
     },
   ],
-  abilities: [{ symbol: 'rbd_clone4', present: true, without: 'by name' }],
 };
 
 export const settings: CephSettings = {
@@ -55,6 +54,7 @@ export const cluster = (spoilt: Partial<ClusterFacts> = {}): ClusterFacts => ({
   users: [user()],
   pools: { images: ['images'], vms: ['vms'] },
   vmKeys: [{ user: 'libvirt', monCaps: 'profile rbd' }],
+  abilities: [{ of: 'librbd', name: 'rbd_clone4', isPresent: true, without: 'by name' }],
   ...spoilt,
 });
 
@@ -72,6 +72,7 @@ export const status: StatusAnswer = {
     freeBytes: 1,
     isMountedReadOnly: true,
   },
+  abilities: [],
   jobsOpen: 0,
   paused: [],
   spooled: 0,

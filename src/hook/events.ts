@@ -32,7 +32,8 @@ interface EventFacts {
 export type StartEvent = EventFacts & { readonly kind: 'prepare' | 'migrate' | 'restore' };
 export type ReleaseEvent = EventFacts & {
   readonly kind: 'release';
-  readonly reason: ReleaseReason;
+  /** libvirt before 10.5.0 gives none. */
+  readonly reason?: ReleaseReason;
 };
 export type HookEvent = StartEvent | ReleaseEvent;
 
@@ -54,14 +55,14 @@ export function parseHookEvent(
   const domain = parseDomain(request.xml);
   const pid = request.pid === undefined ? {} : { pid: request.pid };
   const facts = { domain, xml: stripPasswords(request.xml), ...when, ...pid };
-  return kind === 'release'
-    ? { kind, reason: reasonOf(request.extra), ...facts }
-    : { kind, ...facts };
+  return kind === 'release' ? { kind, ...reasonOf(request.extra), ...facts } : { kind, ...facts };
 }
 
-/** libvirt's word for why a domain was released, from the filter's; before 10.5.0 there is none. */
-function reasonOf(extra: string): ReleaseReason {
-  return RELEASE_REASONS.find((each) => each.replaceAll(' ', '-') === extra) ?? 'unknown';
+/** libvirt's word for why a domain was released, from the filter's; a word that we do not know is `unknown`. */
+function reasonOf(extra: string): { readonly reason?: ReleaseReason } {
+  if (extra === 'none') return {};
+  const known = RELEASE_REASONS.find((each) => each.replaceAll(' ', '-') === extra);
+  return { reason: known ?? 'unknown' };
 }
 
 /** What the name of a spooled file says; its content is the XML. */

@@ -5,6 +5,7 @@ export class Control {
   readonly kind: 'release' | 'manual';
   #isOvertaken = false;
   #isHeld = false;
+  #isAsking = false;
   readonly #held = Promise.withResolvers<void>();
 
   constructor(kind: 'release' | 'manual') {
@@ -27,6 +28,20 @@ export class Control {
   /** Settles when {@link isHeld}. */
   get held(): Promise<void> {
     return this.#held.promise;
+  }
+
+  /** Asks libvirt about the domain: what a start's hook must not wait for, since libvirtd waits for that hook. */
+  async asking<T>(ask: () => Promise<T>): Promise<T> {
+    this.#isAsking = true;
+    try {
+      return await ask();
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  get isAsking(): boolean {
+    return this.#isAsking;
   }
 
   hold(): void {

@@ -42,13 +42,7 @@ export function decideRelease(facts: ReleaseFacts): TakeDecision {
   const dead = deadOwner(facts.disks);
   if (dead !== undefined) return skip(dead);
   const owned = facts.disks.find((disk) => disk.lockOwners.length > 0);
-  if (owned === undefined) {
-    return {
-      kind: 'take',
-      quiesced: facts.reason === 'shutdown' ? 'shutdown' : 'none',
-      instant: facts.disks.length > 1 ? 'barrier' : 'single',
-    };
-  }
+  if (owned === undefined) return unowned(facts);
   const user = `disk ${owned.target} is locked by ${owned.lockOwners.join(', ')}`;
   if (facts.isLate) return skip(`the event is an old one, and ${user}`);
   if (facts.reason !== 'shutdown' && facts.reason !== 'destroyed') {
@@ -90,6 +84,17 @@ function deadOwner(disks: readonly DiskUse[]): string | undefined {
     }
   }
   return undefined;
+}
+
+/** A guest that moved away has its disks open, and locks them only when it first writes. */
+function unowned({ reason, disks }: ReleaseFacts): TakeDecision {
+  const open = disks.find((disk) => disk.watchers.length > 0);
+  if (reason === 'unknown' && open !== undefined) {
+    const users = open.watchers.join(', ');
+    return skip(`nobody says why it stopped, and disk ${open.target} is open at ${users}`);
+  }
+  const quiesced = reason === 'shutdown' ? 'shutdown' : 'none';
+  return { kind: 'take', quiesced, instant: disks.length > 1 ? 'barrier' : 'single' };
 }
 
 function running(disks: readonly DiskUse[]): TakeDecision {

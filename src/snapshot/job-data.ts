@@ -9,7 +9,9 @@ import type { ImageAt } from '../wire/worker-protocol.ts';
 export interface Draft {
   readonly setId: string;
   readonly event: 'release' | 'manual';
+  /** Of a release; absent until it is learnt, where libvirt gives none. */
   readonly reason?: ReleaseReason;
+  /** Which asked for it; of a release known with its reason. */
   readonly policy?: { readonly name: string; readonly keepLast: number };
   /** Without passwords. */
   readonly domainXml: string;

@@ -92,15 +92,16 @@ export class PolicyStore {
   }
 }
 
-/** The first policy, in the order of files and within them, that names the domain and the reason. */
+/** The first policy, in the order of files and within them, that names the domain and the reason, where that is known. */
 export function matchPolicy(
   policies: readonly Policy[],
   domainName: string,
-  reason: ReleaseReason,
+  reason: ReleaseReason | undefined,
 ): Policy | undefined {
   return policies.find(
-    (policy) =>
-      policy.on.includes(reason) && policy.domains.some((glob) => matches(glob, domainName)),
+    ({ on, domains }) =>
+      (reason === undefined || on.includes(reason)) &&
+      domains.some((glob) => matches(glob, domainName)),
   );
 }
 

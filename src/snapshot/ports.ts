@@ -42,7 +42,8 @@ export interface Release {
   readonly domain: Domain;
   /** Without passwords. */
   readonly xml: string;
-  readonly reason: ReleaseReason;
+  /** libvirt before 10.5.0 gives none. */
+  readonly reason?: ReleaseReason;
   readonly atMs: number;
   readonly isLate: boolean;
 }

@@ -15,6 +15,7 @@ import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
 import { matchPolicy } from './policy.ts';
 import type { Release, SnapshotParts } from './ports.ts';
+import { keptBy, learnReason } from './reason.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
 import { setsToPrune } from './retention.ts';
@@ -82,15 +83,15 @@ class Room implements Snapshots {
     const policy = matchPolicy(this.#parts.policies(), domain.name, reason);
     if (policy === undefined) return;
     const said = { domain: domain.uuid, name: domain.name, reason, policy: policy.name };
-    const never =
-      whyNever(reason) ?? (chooseDisks(domain).chosen.length === 0 ? NO_DISK : undefined);
+    const isDiskless = chooseDisks(domain).chosen.length === 0;
+    const never = (reason && whyNever(reason)) ?? (isDiskless ? NO_DISK : undefined);
     if (never !== undefined) return this.#parts.log.info({ ...said, why: never }, 'no set');
     const slot = this.#slots.get(domain.uuid);
     const isRepeated =
       slot !== undefined && slot.control.kind === 'release' && slot.control.isPending;
     if (isRepeated) return this.#parts.log.info(said, 'a set of this stop is being taken already');
-    const { name, keepLast } = policy;
-    this.#begin(domain, { ...draftOf(release), policy: { name, keepLast } });
+    const draft = draftOf(release);
+    this.#begin(domain, reason === undefined ? draft : { ...draft, policy: keptBy(policy) });
   }
 
   async onPrepare(domainUuid: string, deadlineMs: number) {
@@ -98,7 +99,7 @@ class Room implements Snapshots {
     const slot = this.#slots.get(domainUuid);
     if (slot === undefined) return ended > 0 ? 'overtaken' : 'none';
     const { control } = slot;
-    await this.#until(control.held, deadlineMs);
+    if (!control.isAsking) await this.#until(control.held, deadlineMs);
     if (control.isHeld) return 'finished';
     control.overtake();
     return 'overtaken';
@@ -186,10 +187,12 @@ class Room implements Snapshots {
     return ended;
   }
 
-  async #take(job: Job, draft: Draft, control: Control): Promise<SnapshotSet> {
-    this.#stopIfPaused(draft.setId, 'skipped: ');
+  async #take(job: Job, intent: Draft, control: Control): Promise<SnapshotSet> {
+    let draft = intent;
     let set: SnapshotSet;
     try {
+      draft = await learnReason(this.#parts, job, intent, control);
+      this.#stopIfPaused(draft.setId, 'skipped: ');
       set = await takeSet(this.#parts, { job, draft, control });
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
@@ -250,11 +253,11 @@ class Room implements Snapshots {
 
 const NO_DISK = 'no disk of it is in RBD';
 
-function draftOf({ reason, xml, atMs, isLate }: Release): Omit<Draft, 'policy'> {
+function draftOf({ reason, xml, atMs, isLate }: Release): Draft {
   return {
     setId: newSetId(atMs),
     event: 'release',
-    reason,
+    ...(reason !== undefined && { reason }),
     domainXml: xml,
     atMs,
     isLate,

@@ -26,12 +26,12 @@ test('each operation of the filter is an event of the domain', () => {
   }
 });
 
-test('release has its reason, in the filter’s spelling; without one it is unknown', () => {
+test('release has its reason, in the filter’s spelling; without one it has none', () => {
   const reasons = {
     shutdown: 'shutdown',
     'from-snapshot': 'from snapshot',
     daemon: 'daemon',
-    none: 'unknown',
+    none: undefined,
     unknown: 'unknown',
     nonsense: 'unknown',
   };

@@ -36,6 +36,10 @@ export class World {
   pauses: readonly Pause[] = [];
   /** Of the domain, as libvirt says it; undefined: it does not answer. */
   isActive: boolean | undefined = false;
+  /** Why it stopped, as its state says; undefined: libvirt does not know. */
+  stopReason: ReleaseReason | undefined;
+  /** May throw, or wait, before libvirt answers. */
+  beforeLibvirt: () => Promise<void> | void = () => undefined;
   domainXml = '';
   nowMs = Date.UTC(2026, 10, 20, 23, 15);
   /** May throw, or wait, before a call of Ceph takes effect. */
@@ -183,9 +187,11 @@ export class Life {
 
   #libvirt(): LibvirtPort {
     const answer = async (method: string) => {
-      const { isActive, domainXml } = this.#world;
+      await this.#world.beforeLibvirt();
+      const { isActive, domainXml, stopReason: reason } = this.#world;
       if (isActive === undefined) throw failure('unavailable');
       if (method === 'domainXml') return domainXml;
+      if (method === 'lastStop') return isActive ? { isActive } : { isActive, reason };
       return { ...parseDomain(domainXml), isActive, isPersistent: true, hasManagedSave: false };
     };
     return { call: answer as unknown as LibvirtPort['call'] };
@@ -266,5 +272,10 @@ function cephMethods(world: World): Fake {
 }
 
 export function releaseOf(xml: string, reason: ReleaseReason = 'shutdown', isLate = false) {
-  return { domain: parseDomain(xml), xml: stripPasswords(xml), reason, atMs: 1, isLate };
+  return { ...untoldOf(xml), reason, isLate };
+}
+
+/** The same of a libvirt that gives no reason. */
+export function untoldOf(xml: string) {
+  return { domain: parseDomain(xml), xml: stripPasswords(xml), atMs: 1, isLate: false };
 }

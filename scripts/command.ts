@@ -43,16 +43,22 @@ export function command(
 }
 
 export interface Lab extends AsyncDisposable {
-  /** Runs a command in the lab's first host. */
+  /** h1 and so on. */
+  readonly hosts: readonly string[];
+  /** Runs a command in a host of the lab, the first one where it is not said. */
   exec(
     argv: readonly string[],
     seconds: number,
     env?: Readonly<Record<string, string>>,
+    host?: string,
   ): Promise<number>;
 }
 
-/** A lab of one host for this run, gone when it is disposed of. @throws Error if it does not come up. */
-export async function labFor(purpose: string): Promise<Lab> {
+/** A lab of one host of each of the releases for this run, gone when it is disposed of. @throws Error if it does not come up. */
+export async function labFor(
+  purpose: string,
+  releases = ['trixie'] as readonly string[],
+): Promise<Lab> {
   const dir = `/run/siphon-lab/${purpose}-${process.pid}`;
   const lab = (verb: string, ...more: readonly string[]) => [
     'bash',
@@ -60,16 +66,18 @@ export async function labFor(purpose: string): Promise<Lab> {
     verb,
     ...more,
   ];
+  const shape = ['--hosts', String(releases.length), '--release', releases.join(',')];
   const down = () => command(lab('down', '--dir', dir), 60);
-  if ((await command(lab('up', '--dir', dir), 300)) !== 0) {
+  if ((await command(lab('up', ...shape, '--dir', dir), 600)) !== 0) {
     await down();
     throw new Error('the lab did not come up');
   }
   return {
-    exec: (argv, seconds, env = {}) => {
+    hosts: releases.map((_, index) => `h${index + 1}`),
+    exec: (argv, seconds, env = {}, host = 'h1') => {
       // A host has an environment of its own.
       const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-      return command(lab('exec', 'h1', '--dir', dir, '--', 'env', ...settings, ...argv), seconds);
+      return command(lab('exec', host, '--dir', dir, '--', 'env', ...settings, ...argv), seconds);
     },
     [Symbol.asyncDispose]: async () => {
       if ((await down()) !== 0) process.exitCode = 1;

@@ -1,7 +1,8 @@
 #!/bin/bash
 # setup.sh: all that "npm test" and "npm run demo" need on a Debian machine with Node 20 and npm: Debian packages, node_modules, the
 # laboratory's rootfs. npm's scripts call it, nobody else has to. With nothing to do it says nothing and takes a moment.
-#   setup.sh [--no-lab]     --no-lab: only what building siphon needs, for a hypervisor that is to run it
+#   setup.sh [--releases | --no-lab]    --releases: the rootfs of each release that is tested, else of one
+#                                       --no-lab: only what building siphon needs, for a hypervisor that is to run it
 set -euo pipefail
 
 SCRIPTS=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -14,11 +15,12 @@ PACKAGES=(mmdebstrap debian-archive-keyring iproute2 util-linux mount procps
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-WITH_LAB=yes
+RELEASES=trixie
 case ${1-} in
   '') ;;
-  --no-lab) WITH_LAB=no PACKAGES=(libatomic1) ;;
-  *) say "unknown argument: $1 (there is --no-lab)"; exit 2 ;;
+  --releases) RELEASES=trixie,bookworm,forky ;;
+  --no-lab) RELEASES='' PACKAGES=(libatomic1) ;;
+  *) say "unknown argument: $1 (there are --releases and --no-lab)"; exit 2 ;;
 esac
 
 # Prints those of PACKAGES that are not installed.
@@ -60,4 +62,4 @@ install_modules() {
 [ "$(uname -m)" = x86_64 ] || fail "an x86_64 machine is needed"
 install_packages
 install_modules
-[ "$WITH_LAB" = no ] || exec bash "$SCRIPTS/lab.sh" build
+[ -z "$RELEASES" ] || exec bash "$SCRIPTS/lab.sh" build --release "$RELEASES"

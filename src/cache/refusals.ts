@@ -55,6 +55,7 @@ export function severalBases(
 }
 
 export function noBase(base: string): OperatingError {
-  const hint = '`siphon list` tells what is there.';
-  return new OperatingError({ code: 'not-found', op: 'find base', subject: base, hint });
+  const why = 'this host has no such base';
+  const hint = '`siphon list` tells what is there; `siphon warm SOURCE` makes one.';
+  return new OperatingError({ code: 'not-found', op: 'find base', subject: base, why, hint });
 }

@@ -99,9 +99,7 @@ async function sendTo(
       [USER_HEADER]: userName(),
     };
     const request = http.request({ socketPath, method, path, headers, agent: false }, resolve);
-    request.setTimeout(silenceMs, () =>
-      request.destroy(new Error(`siphond said nothing for ${silenceMs / 1000} s`)),
-    );
+    request.setTimeout(silenceMs, () => request.destroy(new Silence(silenceMs)));
     request.on('error', reject);
     request.end(body && JSON.stringify(body));
   });
@@ -182,6 +180,15 @@ async function* lines(answer: IncomingMessage): AsyncGenerator<JobLine> {
 const CHANGE_HINT = 'This needs root; the group siphon may only read.';
 const READ_HINT = 'Run siphon as root, or as a member of the group siphon.';
 
+const DOWN_HINT = 'Is it running? systemctl start siphond; siphon doctor finds what keeps it.';
+const SILENT_HINT = 'It hangs, or has much to do. If it stays so: systemctl restart siphond.';
+
+class Silence extends Error {
+  constructor(silenceMs: number) {
+    super(`siphond said nothing for ${silenceMs / 1000} s`);
+  }
+}
+
 function isDenied({ code }: NodeJS.ErrnoException): boolean {
   return code === 'EACCES' || code === 'EPERM';
 }
@@ -193,6 +200,6 @@ function denied(socketPath: string, cause: Error, hint: string): OperatingError 
 
 function unreachable(socketPath: string, cause: Error): OperatingError {
   const fields = { code: 'unavailable', op: 'reach siphond', subject: socketPath } as const;
-  const hint = 'Is it running? systemctl status siphond.service siphond.socket';
+  const hint = cause instanceof Silence ? SILENT_HINT : DOWN_HINT;
   return new OperatingError({ ...fields, cause, hint });
 }

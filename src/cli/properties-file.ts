@@ -1,7 +1,7 @@
 // Reads the JSON that `openstack image show -f json` prints, and keeps what siphon knows of it.
 
 import { readFile } from 'node:fs/promises';
-import { OperatingError } from '../wire/errors.ts';
+import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { SourceProperties } from '../wire/vocabulary.ts';
 
 const KEYS = [
@@ -15,6 +15,9 @@ const KEYS = [
   'img_signature_certificate_uuid',
 ] as const satisfies readonly (keyof SourceProperties)[];
 
+const HINT = 'Give the file that `openstack image show -f json IMAGE` writes.';
+const READ_CODES: Readonly<Record<string, ErrorCode>> = { ENOENT: 'not-found', EISDIR: 'usage' };
+
 /** @throws OperatingError `not-found`, `denied` or `usage`, naming the file. */
 export async function readPropertiesFile(path: string): Promise<SourceProperties> {
   return parseProperties(await readText(path), path);
@@ -24,8 +27,8 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'not-found' : 'denied';
-    throw new OperatingError({ code, op: 'read properties', subject: path, cause });
+    const code = READ_CODES[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'denied';
+    throw new OperatingError({ code, op: 'read properties', subject: path, cause, hint: HINT });
   }
 }
 
@@ -73,6 +76,6 @@ function malformed(path: string, why: string, cause?: unknown): OperatingError {
     subject: path,
     why,
     cause,
-    hint: 'Give the file that `openstack image show -f json IMAGE` writes.',
+    hint: HINT,
   });
 }

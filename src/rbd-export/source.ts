@@ -108,10 +108,13 @@ async function connect(ceph: CephSettings): Promise<Cluster> {
       }),
     );
   } catch (cause) {
-    if (!(cause instanceof OperatingError) || cause.code !== 'not-found') throw cause;
-    const hint =
-      'Check that the configuration file and the keyring of the user are there and readable.';
-    throw new OperatingError({ code: 'denied', op: 'connect', subject, cause: cause.cause, hint });
+    if (!(cause instanceof OperatingError)) throw cause;
+    const isAbsent = cause.code === 'not-found';
+    const hint = isAbsent
+      ? 'Check that the configuration file and the keyring of the user are there and readable.'
+      : 'Is the cluster up? `ceph -s` tells; `siphon doctor` finds what else keeps siphon from it.';
+    const code = isAbsent ? 'denied' : cause.code;
+    throw new OperatingError({ code, op: 'connect', subject, cause: cause.cause, hint });
   }
 }
 

@@ -193,9 +193,12 @@ function lastLine(record: JobRecord): JobLine {
   return { kind: 'failed', error: record.error ?? notRunning(record).toWire() };
 }
 
-function mustBe(record: JobRecord | undefined, id: string): JobRecord {
+/** @throws OperatingError not-found */
+export function mustBe(record: JobRecord | undefined, id: string): JobRecord {
   if (record !== undefined) return record;
-  throw new OperatingError({ code: 'not-found', op: 'find job', subject: id });
+  const why = 'siphond knows no such job';
+  const hint = '`siphon jobs` lists them; those that ended long ago are forgotten.';
+  throw new OperatingError({ code: 'not-found', op: 'find job', subject: id, why, hint });
 }
 
 function notRunning({ id, state }: JobRecord): OperatingError {

@@ -68,5 +68,6 @@ export class Removal {
 }
 
 function unable(code: ErrorCode, setId: string, why: string): OperatingError {
-  return new OperatingError({ code, op: 'remove snapshot set', subject: setId, why });
+  const hint = code === 'not-found' ? { hint: '`siphon snapshot list` tells what is there.' } : {};
+  return new OperatingError({ code, op: 'remove snapshot set', subject: setId, why, ...hint });
 }

@@ -43,7 +43,7 @@ export class SetFailure extends OperatingError {
 export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<SnapshotSet> {
   const { job, draft, control } = taking;
   const domain = parseDomain(draft.domainXml);
-  const { cluster, chosen, leftOut } = await chooseCluster(parts, chooseDisks(domain));
+  const { cluster, chosen, leftOut } = await chooseCluster(parts, domain);
   const fsid = await cluster.fsid();
   const uses = await usesOf(cluster, chosen);
   const isActive = await isActiveNow(parts, draft, domain.uuid);
@@ -85,10 +85,11 @@ export async function recordSet(
 /** A set is of one cluster: the first disk's. */
 async function chooseCluster(
   parts: SnapshotParts,
-  { chosen, leftOut }: ReturnType<typeof chooseDisks>,
+  domain: ReturnType<typeof parseDomain>,
 ): Promise<{ cluster: Cluster } & ReturnType<typeof chooseDisks>> {
+  const { chosen, leftOut } = chooseDisks(domain);
   const [first] = chosen;
-  if (first === undefined) throw nothingChosen(leftOut);
+  if (first === undefined) throw nothingChosen(domain.name, leftOut);
   const clusters = await allOf(chosen.map((disk) => parts.clusterOf(disk.source)));
   const cluster = clusters[0] as Cluster;
   const isHere = (_: unknown, index: number) => clusters[index]?.name === cluster.name;
@@ -241,10 +242,11 @@ function mayStillBe(error: unknown): boolean {
   );
 }
 
-function nothingChosen(leftOut: SnapshotSet['leftOut']): OperatingError {
+function nothingChosen(subject: string, leftOut: SnapshotSet['leftOut']): OperatingError {
   const disks = leftOut.map(({ target, why }) => `${target}: ${why}`).join('; ');
   const why = `no disk of it can be taken${disks === '' ? '' : ` (${disks})`}`;
-  return new OperatingError({ code: 'refused', op: 'take snapshot set', subject: 'domain', why });
+  const hint = 'siphon snapshots writable disks that are RBD images.';
+  return new OperatingError({ code: 'refused', op: 'take snapshot set', subject, why, hint });
 }
 
 /** A start came before the set's snapshots were held. */

@@ -30,7 +30,8 @@ async function describe(source: string, options: DescribeOptions): Promise<void>
       code: 'usage',
       op: 'describe',
       subject: source,
-      why: 'give either --properties FILE or --remove',
+      why: 'neither, or both, of --properties FILE and --remove are given',
+      hint: 'Give one: --properties FILE records what `openstack image show -f json` printed, --remove undoes it.',
     });
   }
   const properties =

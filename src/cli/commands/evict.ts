@@ -66,5 +66,6 @@ function mustAllBeGone({ decisions }: EvictAnswer): void {
     op: 'evict',
     subject: isOne ? first.name : `${kept.length} bases`,
     why: isOne ? first.reason : kept.map(({ name, reason }) => `${name}: ${reason}`).join('; '),
+    hint: 'A pin ends with `siphon unpin`, a need with the domain or the overlay that has it.',
   });
 }

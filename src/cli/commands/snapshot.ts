@@ -49,7 +49,8 @@ async function create(domain: string, options: JsonOption): Promise<void> {
 async function list(domain: string | undefined, options: JsonOption): Promise<void> {
   const { sets } = await createClient().get<SnapshotsAnswer>('/v1/snapshots', { domain });
   if (options.json) return printJson(sets);
-  if (sets.length === 0) return print('No snapshot sets.');
+  if (sets.length === 0)
+    return print(domain === undefined ? 'No snapshot sets.' : `No snapshot sets of ${domain}.`);
   print(table(COLUMNS, sets.map(row)));
 }
 

@@ -1,6 +1,6 @@
 // siphon warm SOURCE…: fills the cache, with a progress bar a source.
 
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { WarmRequest } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import { formatSize } from '../../wire/size.ts';
@@ -25,11 +25,23 @@ export function addWarm(program: Command): void {
     .command('warm')
     .description('fill the cache from RBD; wait until each base is complete')
     .argument('<SOURCE...>')
-    .option('--sha256 <HEX>', "the SHA-256 that the source's bytes must have (one SOURCE)")
-    .option('--sha512 <HEX>', "the SHA-512 that the source's bytes must have (one SOURCE)")
+    .option('--sha256 <HEX>', "the SHA-256 that the source's bytes must have (one SOURCE)", hex(64))
+    .option(
+      '--sha512 <HEX>',
+      "the SHA-512 that the source's bytes must have (one SOURCE)",
+      hex(128),
+    )
     .option('--properties <FILE>', "what 'openstack image show -f json' printed of it (one SOURCE)")
     .addOption(new Option('--json', 'print JSON'))
     .action(warm);
+}
+
+/** A digest of so many hex digits. */
+function hex(digits: number): (text: string) => string {
+  return (text) => {
+    if (/^[0-9a-f]*$/i.test(text) && text.length === digits) return text;
+    throw new InvalidArgumentError(`It is a number of ${digits} hex digits.`);
+  };
 }
 
 async function warm(sources: readonly string[], options: WarmOptions): Promise<void> {

@@ -3,8 +3,8 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { JobsAnswer } from '../../wire/api.ts';
-import { OperatingError } from '../../wire/errors.ts';
 import type { JobRecord } from '../../wire/journal.ts';
+import { mustBe } from '../journal.ts';
 import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { streamJob } from './stream.ts';
@@ -25,9 +25,7 @@ export function addJobReads(app: FastifyInstance, { jobs }: Pick<Services, 'jobs
   });
   app.get('/v1/jobs/:id', (request): JobAnswer => {
     const { id } = One.parse(request.params);
-    const record = jobs.get(id);
-    if (record !== undefined) return withProgress(record);
-    throw new OperatingError({ code: 'not-found', op: 'find job', subject: id });
+    return withProgress(mustBe(jobs.get(id), id));
   });
   app.get('/v1/jobs/:id/watch', (request, reply) => {
     streamJob(reply, jobs, One.parse(request.params).id);

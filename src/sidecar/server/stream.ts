@@ -4,8 +4,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import type { JobLine } from '../../wire/api.ts';
-import { OperatingError } from '../../wire/errors.ts';
-import { wireErrorOf } from '../journal.ts';
+import { mustBe, wireErrorOf } from '../journal.ts';
 import type { LongWork, Services } from './services.ts';
 
 const ALIVE_MS = 2000;
@@ -39,9 +38,7 @@ export async function answerLong(
 
 /** Streams a job to its end. @throws OperatingError not-found, before anything is sent */
 export function streamJob(reply: FastifyReply, jobs: Services['jobs'], id: string): void {
-  if (jobs.get(id) === undefined) {
-    throw new OperatingError({ code: 'not-found', op: 'watch job', subject: id });
-  }
+  mustBe(jobs.get(id), id);
   openLines(reply).follow(jobs, id);
 }
 

@@ -16,7 +16,7 @@ import {
   rawFile,
   scratchFolder,
 } from '../support/images.ts';
-import { siphon, siphondPid, siphonJson } from '../support/siphon.ts';
+import { answering, siphon, siphondPid, siphonJson } from '../support/siphon.ts';
 
 const context = fileCleanup();
 let pool = '';
@@ -109,12 +109,83 @@ test('Ctrl-C leaves the fill to siphond, and gives the terminal back', async () 
   await until('the fill is done', isDone, 60);
 });
 
+/** What a new user types, and what siphon says: what is wrong, and in its second line what to do. */
+const MISUSES = (of: string) =>
+  [
+    [['warm', 'debian-12'], 2, /does not begin with rbd:.*\n.*rbd:POOL/],
+    [['warm', of.replace(/@.*/, '')], 2, /names no snapshot.*\n.*@SNAP/],
+    [['warm', 'rbd:no-pool/image@snap'], 4, /no pool 'no-pool'.*\n.*ceph osd pool ls/],
+    [['warm', `${of}x`], 4, /no snapshot 'snapx'.*\n.*rbd snap ls/],
+    [
+      ['warm', 'rbd://00000000-0000-4000-8000-000000000000/images/i/snap'],
+      4,
+      /no configured cluster.*\n.*siphon\.toml/,
+    ],
+    [['warm', of, '--sha256', 'xyz'], 2, /64 hex digits.*\n.*--help/],
+    [['warm', of, '--properties', '/nowhere'], 4, /\/nowhere.*\n.*openstack image show/],
+    [['warm', of, '--properties', '/etc'], 2, /directory.*\n.*openstack image show/],
+    [['describe', of], 2, /--properties FILE.*\n.*--remove/],
+    [['get', 'x'], 4, /x: this host has no such base.*\n.*siphon list/],
+    [['pin', of], 4, /this host has no such base.*\n.*siphon warm/],
+    [['evict', 'x'], 4, /x: this host has no such base.*\n.*siphon list/],
+    [['start', 'nobody'], 4, /nobody: this host has no such domain.*\n.*virsh list/],
+    [['snapshot', 'create', 'nobody'], 4, /nobody: this host has no such domain.*\n.*virsh list/],
+    [['snapshot', 'delete', 'no-set'], 4, /no-set: no such set.*\n.*siphon snapshot list/],
+    [['jobs', '--cancel', 'no-job'], 4, /no-job: siphond knows no such job.*\n.*siphon jobs/],
+    [['pause', 'all-of-it'], 2, /fills, snapshots, all.*\n.*--help/],
+    [['reload', 'now'], 2, /too many arguments.*\n.*--help/],
+  ] as const;
+
+test('a wrong call is told what is wrong, and what to do', async () => {
+  const never = await importSource(await rawFile(`${scratch}/never`, 8, [0]), `${pool}/never`);
+  for (const [call, code, told] of MISUSES(never)) {
+    const ran = await siphon(...call);
+    assert.deepEqual([ran.code, ran.stdout], [code, ''], call.join(' '));
+    assert.match(ran.stderr, told);
+    assert.match(ran.stderr, /^siphon: /);
+  }
+  assert.equal(
+    (await siphon('snapshot', 'list', 'nobody')).stdout,
+    'No snapshot sets of nobody.\n',
+  );
+});
+
+test('Ceph or siphond that is down is told, and what to do', async () => {
+  const never = `rbd:${pool}/never@snap`;
+  await siphon('path', never); // its ids are known from here on, so that the fill itself meets the dead cluster
+  await must('systemctl', 'stop', 'ceph-mon-a');
+  try {
+    const warmed = await siphon('warm', never);
+    assert.deepEqual(
+      [warmed.code, /\n.*cluster.*up/.test(warmed.stderr)],
+      [7, true],
+      warmed.stderr,
+    );
+  } finally {
+    await must('systemctl', 'start', 'ceph-mon-a');
+  }
+  const units = ['siphond.service', 'siphond.socket', 'siphon-hook.socket', 'siphon-read.socket'];
+  await must('systemctl', 'stop', ...units);
+  try {
+    for (const call of [['status'], ['warm', never], ['snapshot', 'list']]) {
+      const { code, stderr } = await siphon(...call);
+      assert.equal(code, 7);
+      assert.match(stderr, /^siphon: reach siphond: .*\n.*systemctl start siphond/);
+    }
+    assert.equal((await siphon('config', 'check')).code, 0);
+  } finally {
+    await must('systemctl', 'start', 'siphond');
+  }
+  await answering();
+});
+
 test('a siphond that hangs is found out in 5 s', async () => {
   const pid = String(await siphondPid());
   await must('kill', '-STOP', pid);
   try {
     const from = performance.now();
-    assert.equal((await siphon('status')).code, 7);
+    const { code, stderr } = await siphon('status');
+    assert.deepEqual([code, /\n.*systemctl restart siphond/.test(stderr)], [7, true], stderr);
     assert.ok(performance.now() - from < 8000);
   } finally {
     await must('kill', '-CONT', pid);

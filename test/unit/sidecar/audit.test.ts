@@ -44,6 +44,7 @@ describe('a change', () => {
       ],
       ['/v1/pause', { what: 'fills' }, 'POST', { what: 'pause', subject: 'fills' }],
       ['/v1/resume', { what: 'all' }, 'POST', { what: 'resume', subject: 'all' }],
+      ['/v1/reload', {}, 'POST', { what: 'reload', subject: 'config' }],
     ];
   for (const [path, body, method, want] of CHANGES) {
     it(`by way of ${method} ${path} is one line`, async () => {
@@ -66,6 +67,7 @@ describe('a change', () => {
           evict: () => Promise.resolve({ dryRun: false, decisions: [], freedBytes: 0 }),
           pause: () => ({ paused: [] }),
           resume: () => ({ paused: [] }),
+          reload: () => Promise.resolve({ applied: [], needsRestart: [] }),
         };
       });
       await served.lines(path, { method, ...(body === undefined ? {} : { body }), ...HEADERS });

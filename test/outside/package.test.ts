@@ -1,42 +1,49 @@
-// The Debian package on a host of its own: installed by apt, warm, upgraded in mid-fill, purged; and that it is made the same twice.
+// The Debian package. A host of each release is set up by the README's own commands; the one of the current release is then looked at,
+// upgraded in mid-fill and purged; and the package is the same when it is made twice.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { guestXml } from '../lab/support/guest.ts';
 import { must, type Ran, run, until } from '../lab/support/host.ts';
+import { type LabHost, labHost, PROJECT } from './support/lab-host.ts';
+import { readmeBlocks } from './support/readme.ts';
 
-const project = path.join(import.meta.dirname, '../..');
-const node = path.join(project, 'node_modules/.bin/node');
-const dir = `/run/siphon-lab/package-${process.pid}`;
-/** In the project, so that the host sees it. */
-const out = path.join(project, `node_modules/.package-test-${process.pid}`);
-const { version } = JSON.parse(readFileSync(path.join(project, 'package.json'), 'utf8')) as {
+const node = path.join(PROJECT, 'node_modules/.bin/node');
+/** In the project, so that the hosts see it. */
+const out = path.join(PROJECT, `node_modules/.package-test-${process.pid}`);
+const { version } = JSON.parse(readFileSync(path.join(PROJECT, 'package.json'), 'utf8')) as {
   version: string;
 };
 const deb = `${out}/siphon_${version}_amd64.deb`;
 const newer = `${out}/siphon_${version}+1_amd64.deb`;
+const [makeIt = '', ...setUp] = readmeBlocks('Five minutes with a real cluster');
 
-const labSh = (seconds: number, ...args: readonly string[]): Promise<Ran> =>
-  run('bash', [`${project}/scripts/lab.sh`, ...args], { seconds });
-const tryInHost = (script: string): Promise<Ran> =>
-  labSh(60, 'exec', 'h1', '--dir', dir, '--', 'bash', '-euo', 'pipefail', '-c', script);
-
-async function inHost(script: string): Promise<string> {
-  const { code, stdout, stderr } = await tryInHost(script);
-  assert.equal(code, 0, `${script}: ${code}\n${stderr}${stdout}`);
-  return stdout.trim();
-}
+const host = labHost('package-trixie', 'trixie');
+const hosts: Readonly<Record<string, LabHost>> = {
+  trixie: host,
+  bookworm: labHost('package-bookworm', 'bookworm'),
+  forky: labHost('package-forky', 'forky'),
+};
 
 /** As apt does it for an operator who is not asked anything; what it depends on is there already. */
-const apt = (verb: string, what: string): Promise<string> =>
-  inHost(`DEBIAN_FRONTEND=noninteractive apt-get -q -y ${verb} ${what} </dev/null 2>&1`);
+const apt = (at: LabHost, verb: string, what: string): Promise<string> =>
+  at.must(`DEBIAN_FRONTEND=noninteractive apt-get -q -y ${verb} ${what} </dev/null 2>&1`);
 
-async function makePackage(folder: string): Promise<void> {
-  const { code, stderr } = await run(node, [`${project}/scripts/package.ts`, '--out', folder], {
-    seconds: 200,
-    env: { PATH: `${path.dirname(node)}:${process.env['PATH']}` },
+/** Where npm is: on this machine. */
+async function makePackage(): Promise<void> {
+  const { code, stdout, stderr } = await run('bash', ['-euc', `cd '${PROJECT}'\n${makeIt}`], {
+    seconds: 300,
   });
+  assert.equal(code, 0, stderr + stdout);
+  cpSync(path.join(PROJECT, 'dist', path.basename(deb)), deb);
+}
+
+async function makeItAgain(): Promise<void> {
+  const args = [`${PROJECT}/scripts/package.ts`, '--out', `${out}/again`];
+  const PATH = `${path.dirname(node)}:${process.env['PATH']}`;
+  const { code, stderr } = await run(node, args, { seconds: 300, env: { PATH } });
   assert.equal(code, 0, stderr);
 }
 
@@ -53,64 +60,126 @@ interface Listed {
   readonly state: string;
   readonly name: { readonly image: string };
 }
-const basesOf = async (image: string): Promise<Listed[]> => {
-  const { code, stdout } = await tryInHost('siphon list --json');
-  return code === 0
-    ? (JSON.parse(stdout) as Listed[]).filter((base) => base.name.image === image)
-    : [];
-};
+async function basesOf(at: LabHost, image: string): Promise<Listed[]> {
+  const { code, stdout } = await at.try('siphon list --json');
+  const all = code === 0 ? (JSON.parse(stdout) as Listed[]) : [];
+  return all.filter((base) => base.name.image === image);
+}
+const readyBase = async (at: LabHost, image: string) =>
+  (await basesOf(at, image)).find((base) => base.state === 'ready');
 
 const answering = () =>
-  until('siphond answers', async () => (await tryInHost('siphon status')).code === 0);
+  until('siphond answers', async () => (await host.try('siphon status')).code === 0);
 
+/** What is under way while the hosts are at work. */
 let again: Promise<void> | undefined;
+let linted: Promise<Ran> | undefined;
 
 before(async () => {
   mkdirSync(out, { recursive: true });
-  const up = labSh(120, 'up', '--dir', dir);
-  await makePackage(out);
-  const { code, stderr } = await up;
-  assert.equal(code, 0, stderr);
-  // While the host is at work; what came of it is the last test's.
-  again = makePackage(`${out}/again`);
-  again.catch(() => {});
+  const ups = Object.values(hosts).map((each) => each.up());
+  await Promise.all([makePackage(), ...ups]);
+  linted = run('nice', ['lintian', '--fail-on', 'error,warning', deb], { seconds: 400 });
+  again = makeItAgain();
+  again.catch(() => {}); // its test tells it
 });
 after(async () => {
-  await labSh(60, 'down', '--dir', dir);
+  await Promise.all(Object.values(hosts).map((each) => each.down()));
   rmSync(out, { recursive: true, force: true });
 });
 
-test('apt installs it on a fresh host, and siphon runs', async () => {
-  await inHost(`cp -a /etc/libvirt /root/libvirt-before
-    key() { ceph auth get-or-create "client.siphon-$1" mon 'allow r' osd "$2" -o "/etc/ceph/ceph.client.siphon-$1.keyring"; }
-    key fill 'profile rbd-read-only pool=images'
-    key snapshot 'profile rbd pool=vms'
-    key publish 'profile rbd pool=images'`);
-  await apt('install', deb);
-  await answering();
-  assert.equal(await inHost('siphon --version'), version);
-  assert.equal(await inHost('dpkg --verify siphon'), '');
+/** What a site has before it has siphon: an image as OpenStack makes it, another one, and a domain's disk. */
+const SITE = `cp -a /etc/libvirt libvirt-before
+  truncate -s 64M raw
+  dd if=/dev/urandom of=raw bs=1M count=8 seek=5 conv=notrunc status=none
+  qemu-img convert -O qcow2 raw qcow2
+  rbd import --no-progress qcow2 images/debian-12 & rbd import --no-progress raw images/missed & rbd create --size 64M vms/vm1 & wait
+  rbd snap create --no-progress images/debian-12@snap & rbd snap create --no-progress images/missed@snap & wait`;
+
+/** Standing on one base that is here and on one that is not, and with a disk in Ceph. */
+const vm1 = (missedBase: string): string =>
+  guestXml({
+    name: 'vm1',
+    disks: [
+      { kind: 'file', path: '/var/lib/libvirt/images/vm1.qcow2' },
+      {
+        kind: 'file',
+        path: '/var/lib/libvirt/images/missed.qcow2',
+        backing: [{ path: missedBase, format: 'qcow2' }],
+      },
+      { kind: 'rbd', image: 'vms/vm1' },
+    ],
+  });
+
+for (const [release, at] of Object.entries(hosts)) {
+  test(`${release}: a host is set up by the README alone, and then serves its domains`, async () => {
+    await at.must(`${SITE}\ncp '${deb}' .`);
+    for (const block of setUp) await at.must(block);
+    // siphon's work, by tools that are not siphon's
+    const base = await readyBase(at, 'debian-12');
+    await at.must(`rbd export --no-progress images/debian-12@snap - | cmp - '${base?.path}'
+      [ "$(qemu-img info --output json /var/lib/libvirt/images/vm1.qcow2 | jq -r '."full-backing-filename"')" = '${base?.path}' ]`);
+    const missed = await at.must('siphon path rbd:images/missed@snap');
+    assert.equal(await readyBase(at, 'missed'), undefined);
+    await at.must(`qemu-img create -q -u -f qcow2 -F qcow2 -b '${missed}' /var/lib/libvirt/images/missed.qcow2 64M
+      virsh -q define /dev/stdin <<'END'\n${vm1(missed)}\nEND`);
+    await until('a stop leaves a snapshot', async () => {
+      await at.must('virsh -q start vm1; virsh -q destroy vm1');
+      return (await at.must('rbd snap ls vms/vm1')).includes(' siphon.');
+    });
+    await at.must(`sum() { sha256sum </dev/stdin; }
+      [ "$(qemu-img convert -O raw '${missed}' missed.raw; sum <missed.raw)" = "$(sum <raw)" ]`);
+    await at.must(`virsh -q undefine vm1; rm /var/lib/libvirt/images/{vm1,missed}.qcow2`);
+  });
+}
+
+/** Nothing of siphon is left that a host without it would not have. */
+async function mustBeAsBefore(at: LabHost): Promise<void> {
+  assert.equal((await at.try('ls -d /usr/lib/siphon /etc/siphon /var/spool/siphon')).stdout, '');
+  assert.equal(await at.must("systemctl list-units --all --plain --no-legend 'siphon*'"), '');
+  assert.equal(await at.must('diff -r libvirt-before /etc/libvirt'), '');
+}
+
+for (const release of ['bookworm', 'forky'] as const) {
+  test(`${release}: a purge leaves nothing behind`, async () => {
+    const at = hosts[release];
+    assert.ok(at);
+    await apt(at, 'purge', 'siphon');
+    await mustBeAsBefore(at);
+    assert.equal((await at.try('ls -A /var/lib/siphon')).stdout, '');
+  });
+}
+
+test('lintian finds nothing, but for what is explained', async () => {
+  assert.ok(linted);
+  const { code, stdout, stderr } = await linted;
+  assert.deepEqual([code, stdout], [0, ''], stderr);
+});
+
+test("what apt installed is whole, enabled and root's", async () => {
+  assert.equal(await host.must('siphon --version'), version);
+  assert.equal(await host.must('dpkg --verify siphon'), '');
   const units =
     'siphond.service siphond.socket siphon-hook.socket siphon-read.socket var-lib-siphon-bases.mount siphon-evict.timer';
-  await inHost(`systemctl is-active ${units}; systemctl is-enabled ${units}`);
-  assert.equal(await inHost('stat -c "%a %U:%G" /run/siphon/read.sock'), '660 root:siphon');
-  assert.equal(await inHost('find /usr/lib/siphon /etc/siphon ! -user root'), '');
+  await host.must(`systemctl is-active ${units}; systemctl is-enabled ${units}`);
+  assert.equal(await host.must('stat -c "%a %U:%G" /run/siphon/read.sock'), '660 root:siphon');
+  assert.equal(await host.must('find /usr/lib/siphon /etc/siphon ! -user root'), '');
 });
 
 test('install.sh leaves what dpkg installed alone', async () => {
-  const { code, stderr } = await tryInHost(`bash '${project}/scripts/install.sh'`);
+  const { code, stderr } = await host.try(`bash '${PROJECT}/scripts/install.sh'`);
   assert.equal(code, 1);
   assert.match(stderr, /Debian package/);
 });
 
 test('its documents: man pages, the completion, licences, the bill of materials', async () => {
   for (const page of ['man1/siphon.1', 'man5/siphon.toml.5', 'man8/siphond.8']) {
-    assert.match(await inHost(`gzip -dc /usr/share/man/${page}.gz`), /^\.TH SIPHON/);
+    assert.match(await host.must(`gzip -dc /usr/share/man/${page}.gz`), /^\.TH SIPHON/);
   }
-  const commands = [...(await inHost('siphon --help')).matchAll(/^ {2}([a-z]+) /gm)].map(
+  const commands = [...(await host.must('siphon --help')).matchAll(/^ {2}([a-z]+) /gm)].map(
     ([, name]) => name,
   );
-  const offered = await inHost(`. /usr/share/bash-completion/completions/siphon
+  const offered = await host.must(`. /usr/share/bash-completion/completions/siphon
     COMP_WORDS=(siphon '') COMP_CWORD=1; _siphon; echo "\${COMPREPLY[@]}"
     COMP_WORDS=(siphon snapshot c) COMP_CWORD=2; _siphon; echo "\${COMPREPLY[@]}"`);
   const [first = '', second] = offered.split('\n');
@@ -119,10 +188,10 @@ test('its documents: man pages, the completion, licences, the bill of materials'
     commands.toSorted((a = '', b = '') => a.localeCompare(b)),
   );
   assert.equal(second, 'create');
-  const sbom = JSON.parse(await inHost('cat /usr/share/doc/siphon/sbom.cdx.json')) as {
+  const sbom = JSON.parse(await host.must('cat /usr/share/doc/siphon/sbom.cdx.json')) as {
     components: { name: string; version: string }[];
   };
-  const copyright = await inHost('cat /usr/share/doc/siphon/copyright');
+  const copyright = await host.must('cat /usr/share/doc/siphon/copyright');
   for (const name of ['better-sqlite3', 'fastify', 'koffi', 'node', 'zod']) {
     const part = sbom.components.find((one) => one.name === name);
     assert.ok(part, `${name} is not in the SBOM`);
@@ -130,65 +199,48 @@ test('its documents: man pages, the completion, licences, the bill of materials'
   }
 });
 
-test('a warm works', async () => {
-  await inHost(`rbd create --size 64M images/small
-    rbd bench --io-type write --io-size 4M --io-total 32M images/small >/dev/null
-    rbd snap create --no-progress images/small@snap
-    siphon warm rbd:images/small@snap`);
-  const sums =
-    await inHost(`qemu-img convert -O raw "$(siphon path rbd:images/small@snap)" /root/small.raw
-    sha256sum </root/small.raw; rbd export --no-progress images/small@snap - | sha256sum`);
-  const [base, source] = sums.split('\n');
-  assert.equal(base, source);
-});
-
 test('an upgrade in mid-fill keeps what is there, and the fill is done without being asked again', async () => {
   await makeNewer();
-  await inHost(`echo '# mine' >>/etc/siphon/siphon.toml
+  await host.must(`echo '# mine' >>/etc/siphon/siphon.toml
     rbd create --size 512M images/large
     rbd bench --io-type write --io-size 4M --io-total 512M images/large >/dev/null
     rbd snap create --no-progress images/large@snap`);
   // Its worker is halted as soon as it is there, so that the fill is under way however fast this machine is.
-  await inHost(`siphon warm rbd:images/large@snap >/dev/null 2>&1 & asked=$!
+  await host.must(`siphon warm rbd:images/large@snap >/dev/null 2>&1 & asked=$!
     for ((i = 0; i < 200; i++)); do
       if worker=$(pgrep -f '[w]orker.mjs fill'); then kill -STOP $worker; break; fi
       sleep 0.02
     done
     [ -n "$worker" ]; kill $asked`);
   assert.deepEqual(
-    (await basesOf('large')).map((base) => base.state),
+    (await basesOf(host, 'large')).map((base) => base.state),
     ['filling'],
   );
-  const pid = await inHost('systemctl show -P MainPID siphond');
-  await apt('install', newer);
-  assert.equal(await inHost("dpkg-query -W -f '${Version}' siphon"), `${version}+1`);
+  const pid = await host.must('systemctl show -P MainPID siphond');
+  await apt(host, 'install', newer);
+  assert.equal(await host.must("dpkg-query -W -f '${Version}' siphon"), `${version}+1`);
   await answering();
-  assert.notEqual(await inHost('systemctl show -P MainPID siphond'), pid);
-  const ready = async (image: string) =>
-    (await basesOf(image)).find((base) => base.state === 'ready');
-  const base = await until('the fill is done', () => ready('large'), 40);
-  assert.ok(await ready('small'), 'the base from before is there');
-  await inHost(`file='${base.path}' started=$(systemctl show -P ExecMainStartTimestamp --timestamp=unix siphond)
+  assert.notEqual(await host.must('systemctl show -P MainPID siphond'), pid);
+  const base = await until('the fill is done', () => readyBase(host, 'large'), 40);
+  assert.ok(await readyBase(host, 'debian-12'), 'the base from before is there');
+  await host.must(`file='${base.path}' started=$(systemctl show -P ExecMainStartTimestamp --timestamp=unix siphond)
     [ "$(stat -c %Y "$file")" -ge "\${started#@}" ]
     [ "$(qemu-img convert -O raw "$file" /root/large.raw; sha256sum </root/large.raw)" = "$(rbd export --no-progress images/large@snap - | sha256sum)" ]
     grep -q '# mine' /etc/siphon/siphon.toml`);
 });
 
 test('a purge keeps the bases while domains may need them, and leaves /etc/libvirt as it was', async () => {
-  await inHost(`/usr/lib/siphon/install-hook.sh install
-    [ -x /etc/libvirt/hooks/qemu.d/50-siphon ]
-    echo "<domain type='qemu'><name>d</name><memory>65536</memory><os><type>hvm</type></os></domain>" >/root/d.xml
-    virsh -q define /root/d.xml
+  await host.must(`[ -x /etc/libvirt/hooks/qemu.d/50-siphon ]
+    echo "<domain type='qemu'><name>d</name><memory>65536</memory><os><type>hvm</type></os></domain>" >d.xml
+    virsh -q define d.xml
     touch /var/lib/siphon/bases-rw/not-siphons`);
-  assert.match(await apt('purge', 'siphon'), /the bases stay in/);
+  assert.match(await apt(host, 'purge', 'siphon'), /the bases stay in/);
   const bases = 'find /var/lib/siphon/bases-rw -type f -printf "%f\\n"';
-  assert.equal((await inHost(bases)).split('\n').length, 3);
-  assert.equal((await tryInHost('ls -d /usr/lib/siphon /etc/siphon /var/spool/siphon')).stdout, '');
-  assert.equal(await inHost("systemctl list-units --all --plain --no-legend 'siphon*'"), '');
-  await inHost('virsh -q undefine d');
-  assert.equal(await inHost('diff -r /root/libvirt-before /etc/libvirt'), '');
-  await inHost(`sh '${project}/debian/postrm' purge`);
-  assert.equal(await inHost(bases), 'not-siphons');
+  assert.equal((await host.must(bases)).split('\n').length, 4);
+  await host.must('virsh -q undefine d');
+  await mustBeAsBefore(host);
+  await host.must(`sh '${PROJECT}/debian/postrm' purge`);
+  assert.equal(await host.must(bases), 'not-siphons');
 });
 
 test('the same sources make the same package', async () => {

@@ -29,10 +29,13 @@ export type ToWorker =
       readonly method: string;
       readonly params: unknown;
     }
-  | { readonly kind: 'cancel'; readonly id: number };
+  | { readonly kind: 'cancel'; readonly id: number }
+  /** Answered by `pong` from the event loop, at once. */
+  | { readonly kind: 'ping' };
 
 export type FromWorker =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'pong' }
   | { readonly kind: 'init-failed'; readonly error: WireError }
   | { readonly kind: 'result'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'error'; readonly id: number; readonly error: WireError }

@@ -45,6 +45,8 @@ async function take(
       return accept(served, message);
     case 'cancel':
       return served.calls.get(message.id)?.abort.abort();
+    case 'ping':
+      return served.channel.send({ kind: 'pong' });
   }
 }
 

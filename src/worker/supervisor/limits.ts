@@ -13,11 +13,21 @@ export interface WorkerLimits {
   readonly callsMax: number;
   /** Calls that wait for a place or for a start; over it, a call is refused as `busy`. */
   readonly queueMax: number;
+  /** How often it is asked whether it lives, and how many such questions it may leave unanswered before it is killed. */
+  readonly pulseMs: number;
+  readonly missesMax: number;
   /** UV_THREADPOOL_SIZE: a native call holds a thread until it returns. */
   readonly threads: number;
 }
 
-const COMMON = { startMs: 20_000, graceMs: 5000, endMs: 5000, queueMax: 256 } as const;
+const COMMON = {
+  startMs: 20_000,
+  graceMs: 5000,
+  endMs: 5000,
+  queueMax: 256,
+  pulseMs: 5000,
+  missesMax: 4,
+} as const;
 
 export const WORKER_LIMITS: Readonly<Record<WorkerRole, WorkerLimits>> = {
   ceph: { ...COMMON, graceMs: 10_000, callsMax: 24, threads: 32 },

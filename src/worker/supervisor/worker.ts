@@ -7,6 +7,7 @@ import { countFailures, nextDelay } from './back-off.ts';
 import { Calls } from './calls.ts';
 import { type Life, startLife, type WorkerLog, type WorkerProgram } from './life.ts';
 import { WORKER_LIMITS, type WorkerLimits } from './limits.ts';
+import { type Pulse, startPulse } from './pulse.ts';
 
 export interface WorkerOptions<E = never> {
   readonly role: WorkerRole;
@@ -56,6 +57,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
   #lastEnding: string | undefined;
   /** The start's deadline while `starting`, the back-off's end while `waiting`. */
   #timer: NodeJS.Timeout | undefined;
+  #pulse: Pulse | undefined;
 
   constructor(options: WorkerOptions<E>) {
     this.#options = options;
@@ -95,6 +97,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const life = this.#life;
     this.#life = undefined;
+    this.#pulse?.[Symbol.dispose]();
     this.#endForGood('it was ended');
     await life?.end(this.#limits.endMs);
   }
@@ -118,11 +121,15 @@ class SupervisedWorker<E> implements AsyncDisposable {
   }
 
   #take(life: Life, message: FromWorker): void {
+    this.#pulse?.heard();
     switch (message.kind) {
       case 'ready':
         clearTimeout(this.#timer);
         this.#state = 'ready';
+        this.#pulse = this.#pulseOf(life);
         return this.#calls.pump();
+      case 'pong':
+        return;
       case 'init-failed':
         return life.refuse(`${message.error.op}: ${message.error.subject}: ${message.error.why}`);
       case 'event':
@@ -137,9 +144,20 @@ class SupervisedWorker<E> implements AsyncDisposable {
     }
   }
 
+  #pulseOf(life: Life): Pulse {
+    const { pulseMs, missesMax } = this.#limits;
+    return startPulse({
+      everyMs: pulseMs,
+      missesMax,
+      ask: () => life.send({ kind: 'ping' }),
+      onLost: () => life.kill(`it has not said that it lives for ${missesMax * pulseMs} ms`),
+    });
+  }
+
   #onLifeEnd(life: Life, why: string): void {
     const livedMs = performance.now() - life.startedAtMs;
     this.#life = undefined;
+    this.#pulse?.[Symbol.dispose]();
     if (this.#options.kind === 'one-shot') return this.#endForGood(why);
     clearTimeout(this.#timer);
     this.#lastEnding = why;

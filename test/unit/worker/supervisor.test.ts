@@ -217,6 +217,17 @@ test('calls in flight and in the queue are bounded; over it, a call is refused a
   await Promise.all(hanging);
 });
 
+test('a stopped worker is killed long before its call is late, and another begins', async () => {
+  await using worker = start({ limits: { pulseMs: 100, missesMax: 20 } }).worker;
+  await worker.call('echo', 1, soon);
+  const first = worker.stats.pid!;
+  const late = failing(worker.call('hang', null, { deadlineMs: 60_000 }), 'unavailable', /lives/);
+  process.kill(first, 'SIGSTOP');
+  await late;
+  assert.equal(await worker.call('echo', 2, soon), 2);
+  assert.notEqual(worker.stats.pid, first);
+});
+
 test('a message too long for a frame fails its own call alone', async () => {
   await using worker = start().worker;
   await worker.call('echo', 1, soon);

@@ -94,11 +94,10 @@ install_hook() {
   find_source
   need_root_and_libvirt
   warn_of_copies
-  mkdir -p "${spool%/*}"
+  make_spool
   for folder in "$hooks" "$hooks/qemu.d"; do
     [ -d "$folder" ] || { mkdir -p "$folder" && echo "$folder" >>"$made"; }
   done
-  [ -d "$spool" ] || mkdir -m 700 "$spool"
   if is_regular && cmp -s "$source" "$hook"; then
     echo "already installed: $hook"
   else
@@ -106,6 +105,13 @@ install_hook() {
     echo "installed: $hook"
   fi
   reload_where_unseen
+}
+
+# siphond's own, where there is its user.
+make_spool() {
+  mkdir -p "${spool%/*}"
+  [ -d "$spool" ] || mkdir -m 700 "$spool"
+  if [ -z "$prefix" ] && id -u siphon >/dev/null 2>&1; then chown -h siphon:siphon "$spool"; fi
 }
 
 # A regular file (AppArmor), whole when it gets its name. Made outside qemu.d, where libvirt would run it by any name.

@@ -43,18 +43,23 @@ mv "$lib.new" "$lib"
 rm -rf "$lib.old"
 ln -sfn ../lib/siphon/siphon "$destdir/usr/bin/siphon"
 install -D -m 644 "$here/systemd/siphon.sysusers.conf" "$destdir/usr/lib/sysusers.d/siphon.conf"
+install -D -m 644 "$here/systemd/siphon.tmpfiles.conf" "$destdir/usr/lib/tmpfiles.d/siphon.conf"
 install -D -m 644 "$here/debian/apparmor.libvirt-qemu" "$destdir/usr/share/siphon/apparmor/libvirt-qemu"
 install -m 644 "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer "$here"/systemd/*.mount "$units/"
 
 install -d -m 755 "$destdir/etc/siphon" "$destdir/etc/siphon/trust" "$destdir/etc/siphon/policies.d" "$destdir/etc/siphon/conf.d" \
-  "$destdir/var/lib/siphon" "$destdir/var/lib/siphon/bases-rw" "$destdir/var/lib/siphon/bases"
-install -d -m 700 "$destdir/var/spool/siphon" "$destdir/var/spool/siphon/hook"
+  "$destdir/var/lib/siphon" "$destdir/var/lib/siphon/bases-rw" "$destdir/var/lib/siphon/bases" "$destdir/var/spool/siphon"
 [ -e "$destdir/etc/siphon/siphon.toml" ] || install -m 644 "$here/scripts/siphon.toml" "$destdir/etc/siphon/siphon.toml"
 
 [ -z "$destdir" ] && [ -d /run/systemd/system ] || exit 0
 systemd-sysusers siphon.conf
+# What a siphond that was root has made becomes siphon's, once: later, the folder is siphon's, and root follows no names in it.
+if [ "$(stat -c %U /var/lib/siphon)" = root ]; then
+  find /var/lib/siphon -xdev \( -path '*/bases-rw*' -o -name 'siphon.db*' \) -exec chown -h siphon:siphon {} +
+fi
+systemd-tmpfiles --create siphon.conf
 systemctl daemon-reload
-systemctl --quiet enable siphond.service siphond.socket siphon-hook.socket siphon-read.socket var-lib-siphon-bases.mount siphon-evict.timer
+systemctl --quiet enable siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer
 for unit in var-lib-siphon-bases.mount siphon-evict.timer; do
   systemctl --quiet is-active "$unit" || systemctl start "$unit"
 done

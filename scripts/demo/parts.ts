@@ -6,7 +6,7 @@ import { must, sh } from '../../test/lab/support/host.ts';
 export const WORK = '/var/lib/siphon/demo';
 export const CERTIFICATE = '7f6d2f0e-52c9-4a1b-9a2a-0d9d3d5f6a11';
 
-/** The least cephx users of README, with the pools of the lab; a small configuration; siphon installed. */
+/** The least cephx users of README, with the pools of the lab; siphon installed, which may read their keyrings. */
 export async function installSiphon(projectFolder: string): Promise<void> {
   const key = (user: string, osd: string) =>
     must(
@@ -27,6 +27,7 @@ export async function installSiphon(projectFolder: string): Promise<void> {
     key('siphon-publish', 'profile rbd pool=images'),
   ]);
   await must('bash', `${projectFolder}/scripts/install.sh`);
+  await sh('cd /etc/ceph; chgrp siphon ceph.client.siphon-*; chmod 640 ceph.client.siphon-*');
 }
 
 /** A disk with an ext4 and some data: 1 GiB, most of it holes. */

@@ -39,13 +39,14 @@ export interface Overlays {
 }
 
 export function createOverlays(
-  { settings }: Pick<CacheParts, 'settings'>,
+  { settings, hiddenFolders }: Pick<CacheParts, 'settings' | 'hiddenFolders'>,
   readers: ChainReaders,
 ): Overlays {
   const headers = createHeaderReader(FILES_MAX);
   const near: Nearby = {
     folders: new Set(),
     rawDisks: new LRUCache({ max: FILES_MAX, ttl: RAW_MS }),
+    hidden: hiddenFolders,
     readers: { ...readers, readHeader: (path) => headers.read(path) },
   };
   // One look at a time; whoever asks meanwhile joins the next one.
@@ -69,6 +70,7 @@ interface Nearby {
   /** Where domains' disks lie. */
   readonly folders: Set<string>;
   readonly rawDisks: LRUCache<string, true>;
+  readonly hidden: readonly string[];
   readonly readers: ChainReaders;
 }
 
@@ -127,7 +129,12 @@ class Look implements OverlayLook {
 
   /** `depth`: levels that are looked into; 0: the folder's files alone. False: proved not to be there. */
   async #lookInto(path: string, depth: number): Promise<boolean> {
-    if (this.#near.readers.roots.some((root) => isWithin(path, root))) return true;
+    const { readers, hidden } = this.#near;
+    if (readers.roots.some((root) => isWithin(path, root))) return true;
+    if (hidden.some((folder) => isWithin(path, folder))) {
+      this.unknown ??= `siphond does not see the host's ${path}`;
+      return true;
+    }
     try {
       await onDisk('look for overlays', path, async () => {
         await this.#lookThrough(await opendir(path), path, depth);

@@ -49,4 +49,6 @@ export interface CacheParts {
   readonly readLocks: () => string | null;
   /** What the file system of the bases has left for us. */
   readonly readFreeBytes: () => number;
+  /** What lies there on this host is not seen: systemd gave siphond its own. */
+  readonly hiddenFolders: readonly string[];
 }

@@ -177,8 +177,8 @@ async function* lines(answer: IncomingMessage): AsyncGenerator<JobLine> {
   }
 }
 
-const CHANGE_HINT = 'This needs root; the group siphon may only read.';
-const READ_HINT = 'Run siphon as root, or as a member of the group siphon.';
+const CHANGE_HINT = 'This needs root, or the group siphon-admin; siphon-read may only read.';
+const READ_HINT = 'Run siphon as root, or as a member of the group siphon-admin or siphon-read.';
 
 const DOWN_HINT = 'Is it running? systemctl start siphond; siphon doctor finds what keeps it.';
 const SILENT_HINT = 'It hangs, or has much to do. If it stays so: systemctl restart siphond.';

@@ -29,9 +29,11 @@ case ${4--} in
   *) extra=unknown ;;
 esac
 
-if [ "$op" = prepare ] && [ -r "$run/prepare-bound" ]; then
-  read -r told <"$run/prepare-bound"
-  case $told in [1-9] | 1[0-4]) bound=$told ;; esac
+# siphond says it by a name. Nothing of siphond's, who is not root, is ever opened here: it might be a pipe that nobody writes to.
+if [ "$op" = prepare ]; then
+  for told in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do
+    [ -e "$run/bound/$told" ] && bound=$told
+  done
 fi
 
 # A command substitution drops trailing newlines, so each ends in a mark that is cut off again.
@@ -48,20 +50,21 @@ ask() {
     "http://siphon/v1/hook/$op?subop=$subop&extra=$extra&pid=$$" 3>&-
 }
 
-# For siphond to catch up with: no passwords, mode 0600 (by the umask), whole or not there.
+# For siphond to catch up with: no passwords, mode 0600 (by the umask), whole or not there. It is written beside the spool, in
+# root's own folder, and then given away: whatever siphond's user puts into the spool, root follows no link and opens nothing in it.
 keep() {
-  mkdir -p "$spool" || return
+  [ -d "$spool" ] || { mkdir -p "$spool" && chown siphon: "$spool"; } || return
+  part=${spool%/*}/.part-$$
   set -- "$spool"/*.xml
   if [ $# -ge "$spool_max" ]; then
-    : >"$spool/dropped"
-    return
-  fi
-  part=$spool/.part-$$
-  if printf '%s' "$xml" | strip >"$part" && [ -s "$part" ]; then
-    mv -f "$part" "$spool/$(date +%s%N)-$$-$op.$subop.$extra.xml" && return
+    : >"$part" && give dropped
+  elif printf '%s' "$xml" | strip >"$part" && [ -s "$part" ]; then
+    give "$(date +%s%N)-$$-$op.$subop.$extra.xml"
   fi
   rm -f "$part"
 }
+
+give() { chown --reference="$spool" "$part" && mv -fT "$part" "$spool/$1"; }
 
 # As libvirt writes them: passwd='…' in either kind of quotes, and the text of <cookie>.
 strip() {

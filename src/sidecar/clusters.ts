@@ -11,6 +11,7 @@ import {
   type Worker,
   type WorkerLog,
   type WorkerProgram,
+  type WorkerStats,
 } from '../worker/supervisor/index.ts';
 import type { ClusterConfig } from './config/load.ts';
 import { clusterOfDisk } from './disk-cluster.ts';
@@ -34,6 +35,8 @@ export interface OpenClusters extends Clusters, AsyncDisposable {
   replace(clusters: readonly ClusterConfig[]): void;
   /** Starts of workers after their first, since siphond's start. */
   restarts(): number;
+  /** Of the workers that are there now. */
+  stats(): readonly WorkerStats[];
 }
 
 export interface OpenCluster extends Cluster {
@@ -100,6 +103,7 @@ export function openClusters({ clusters, program, log }: ClusterParts): OpenClus
       for (const each of before) if (!opened.includes(each)) each.retire();
     },
     restarts: () => [...workers].reduce((sum, worker) => sum + restartsOf(worker), restartsOfEnded),
+    stats: () => [...workers].map((worker) => worker.stats),
     async [Symbol.asyncDispose]() {
       await Promise.all([...workers].map((worker) => worker[Symbol.asyncDispose]()));
     },

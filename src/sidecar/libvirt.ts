@@ -3,7 +3,12 @@
 import type { StatusAnswer } from '../wire/api.ts';
 import type { LibvirtPort } from '../wire/ports.ts';
 import type { LibvirtEvent, LibvirtMethods } from '../wire/worker-protocol.ts';
-import { startWorker, type WorkerLog, type WorkerProgram } from '../worker/supervisor/index.ts';
+import {
+  startWorker,
+  type WorkerLog,
+  type WorkerProgram,
+  type WorkerStats,
+} from '../worker/supervisor/index.ts';
 
 export interface LibvirtParts {
   readonly uri: string;
@@ -16,6 +21,7 @@ export interface OpenLibvirt extends LibvirtPort, AsyncDisposable {
   readonly standing: StatusAnswer['libvirt'];
   /** Starts of the worker after its first. */
   restarts(): number;
+  stats(): WorkerStats;
 }
 
 /** Starts the worker, which connects, and connects again, by itself. */
@@ -40,6 +46,7 @@ export function openLibvirt({ uri, program, log, onEvent }: LibvirtParts): OpenL
       return state === 'ready' ? standing : { state: 'unavailable' as const, why: lastEnding };
     },
     restarts: () => worker.stats.starts - 1,
+    stats: () => worker.stats,
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
   };
 }

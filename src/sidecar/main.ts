@@ -3,6 +3,8 @@
 
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { keepCapabilities } from '../systemd/ambient.ts';
+import { tellSystemd } from '../systemd/notify.ts';
 import { CONFIG_PATH } from '../wire/api.ts';
 import { ERROR_TABLE, OperatingError } from '../wire/errors.ts';
 import { VERSION } from '../wire/version.ts';
@@ -10,7 +12,6 @@ import { type LoadedConfig, loadConfig } from './config/load.ts';
 import { formatProblem } from './config/problems.ts';
 import { runDoctor } from './doctor/run.ts';
 import { createLog, type Logger } from './log.ts';
-import { notify } from './notify.ts';
 import { startSiphond } from './siphond.ts';
 import { takeActivation } from './sockets.ts';
 
@@ -87,6 +88,7 @@ async function serve(configFile: string, { config, checked }: Good): Promise<voi
   let reload = () => {};
   process.on('SIGHUP', () => reload());
   const onHangup = (listener: () => void) => (reload = listener);
+  await keepCapabilities();
   const given = takeActivation(process.env, process.pid);
   const onDefect = (error: unknown): never => {
     log.fatal({ err: error }, 'a defect: siphond ends');
@@ -96,14 +98,14 @@ async function serve(configFile: string, { config, checked }: Good): Promise<voi
   const stopping = Promise.withResolvers<string>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stopping.resolve);
   try {
-    const onReady = () => notify('ready', log);
+    const onReady = () => tell('READY=1', log);
     const world = { log, given, onDefect, onReady, onHangup };
     await using _siphond = await startSiphond({ configFile, checked, ...world });
     log.info({ version: VERSION, pid: process.pid }, 'siphond is at work');
     const signal = await stopping.promise;
     log.info({ signal }, 'stopping');
     setTimeout(() => endLate(log), STOP_MS_MAX);
-    await notify('stopping', log);
+    await tell('STOPPING=1', log);
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     log.fatal({ error: error.toWire() }, 'siphond cannot start');
@@ -111,6 +113,11 @@ async function serve(configFile: string, { config, checked }: Good): Promise<voi
   }
   log.info('stopped');
   process.exit(0);
+}
+
+/** A failure is logged: siphond works on, and systemd's own timeout decides. */
+async function tell(state: string, log: Logger): Promise<void> {
+  await tellSystemd(state).catch((err: unknown) => log.warn({ err }, 'systemd was not told'));
 }
 
 function endLate(log: Logger): never {

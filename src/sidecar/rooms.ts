@@ -14,9 +14,10 @@ import {
 } from '../cache/index.ts';
 import { createHookService, type HookService } from '../hook/service.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
+import type { FillGroup } from '../systemd/fill-group.ts';
 import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
 import type { FillMethods, LibvirtEvent } from '../wire/worker-protocol.ts';
-import { startWorker } from '../worker/supervisor/index.ts';
+import { startWorker, whyStuck } from '../worker/supervisor/index.ts';
 import { createBasesPort, type DomainBases } from './bases-port.ts';
 import { type OpenClusters, openClusters } from './clusters.ts';
 import type { Config } from './config/load.ts';
@@ -26,7 +27,7 @@ import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
 import type { Counts } from './metrics-port.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
-import { workerProgram } from './worker-program.ts';
+import { libvirtProgram, workerProgram } from './worker-program.ts';
 
 /** What one fill may take: 8 TiB at 200 MiB/s. */
 const FILL_MS_MAX = 12 * 3_600_000;
@@ -44,12 +45,15 @@ export interface Stores {
   readonly journal: JobJournal;
   readonly pauses: Pauses;
   readonly counts: Counts;
+  readonly fillGroup: FillGroup;
 }
 
 export interface Workers {
   readonly clusters: OpenClusters;
   readonly libvirt: OpenLibvirt;
   readonly cephDeadlineMs: number;
+  /** Which worker's supervisor did not act when it should have, long ago; undefined: none. */
+  whyStuck(): string | undefined;
 }
 
 /** The warm workers: of a cluster with its first use, of libvirt now. */
@@ -61,7 +65,8 @@ export function openWorkers(
   const program = workerProgram();
   const clusters = life.use(openClusters({ clusters: config.clusters, program, log }));
   const { uri } = config.libvirt;
-  const libvirt = life.use(openLibvirt({ uri, program, log, onEvent: onLibvirt }));
+  const worker = { program: libvirtProgram(), log };
+  const libvirt = life.use(openLibvirt({ uri, ...worker, onEvent: onLibvirt }));
   return {
     clusters,
     libvirt,
@@ -69,6 +74,7 @@ export function openWorkers(
       const timeoutMs = Math.max(...config.clusters.map((each) => each.settings.timeoutMs));
       return CEPH_CALLS * timeoutMs + CEPH_EXTRA_MS;
     },
+    whyStuck: () => whyStuck([...clusters.stats(), libvirt.stats()], performance.now()),
   };
 }
 
@@ -77,10 +83,10 @@ export async function openCache(
   stores: Stores,
   workers: Workers,
 ): Promise<{ cache: Cache; recovery: Recovery }> {
-  const { config, log, catalogue, journal, pauses } = stores;
+  const { config, log, catalogue, journal, pauses, fillGroup } = stores;
   const { path } = config.cache;
   const findCertificate: FindCertificate = (uuid) => certificateFolder(config.trust.folder)(uuid);
-  const program = workerProgram();
+  const program = { ...workerProgram(), adopt: fillGroup.adopt };
   const cache = createCache({
     settings: liveSettings(config, workers),
     catalogue,

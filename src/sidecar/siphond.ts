@@ -4,6 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Cache, openCatalogue, type Recovery } from '../cache/index.ts';
 import type { Snapshots } from '../snapshot/service.ts';
+import { openFillGroup } from '../systemd/fill-group.ts';
+import { startWatchdog } from '../systemd/watchdog.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { startBackground } from './background.ts';
@@ -64,7 +66,9 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const journal = createJournal({ rows: catalogue.jobs, log, onEnd: tellEnd });
   endStarts(journal);
   const pauses = openPauses({ shelf: catalogue.pauses, log, now: Date.now });
-  const stores: Stores = { config, log, catalogue, journal, pauses, counts };
+  const warn = (text: string) => log.warn(text);
+  const fillGroup = openFillGroup({ limits: config.fills, warn });
+  const stores: Stores = { config, log, catalogue, journal, pauses, counts, fillGroup };
   const looks: { poke(): void }[] = [];
   const workers = openWorkers(stores, life, (event) => {
     if (isChange(event)) for (const look of looks) look.poke();
@@ -90,7 +94,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const apply = applyTo({ config, clusters, log });
   const load = () => loadConfig(configFile);
   const reload = createReload({ file: configFile, load, checked, apply, log });
-  const seen = { config, startedAtMs, libvirt, cache, journal, spool, policies, reload, pauses };
+  const rest = { spool, policies, reload, pauses, fillGroup };
+  const seen = { config, startedAtMs, libvirt, cache, journal, ...rest };
   const services = bindServices({
     cache,
     clusters,
@@ -109,6 +114,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.use(await startServers({ config: config.api, services, counts, log, given, onDefect }));
   await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);
   await onReady();
+  life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const { onHangup } = parts;
   const rooms = { cache, recovery, snapshots, spool, policies, pauses };
   await startBackground({ config, log, ...rooms, configFile, reload, onHangup }, life);

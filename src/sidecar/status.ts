@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
 import type { PolicyProblem } from '../snapshot/policy.ts';
+import type { FillGroup } from '../systemd/fill-group.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
@@ -27,6 +28,7 @@ export interface StatusParts {
   readonly spool: { count(): Promise<number> };
   readonly pauses: Pick<Pauses, 'current'>;
   readonly policies: { readonly problems: readonly PolicyProblem[] };
+  readonly fillGroup: Pick<FillGroup, 'standing'>;
   readonly reload: { readonly problems: readonly Problem[] };
 }
 
@@ -49,6 +51,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     libvirt: libvirt.standing,
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
     abilities,
+    fillGroup: parts.fillGroup.standing,
     jobsOpen: journal.open().length,
     paused: parts.pauses.current(),
     spooled,

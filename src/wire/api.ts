@@ -130,6 +130,12 @@ export interface StatusAnswer {
   };
   /** As far as librbd and libvirt are there to tell. */
   readonly abilities: readonly Ability[];
+  /** The limits of fill workers that are in force (`memory.max=2147483648`); of which controllers this host has none, and why. */
+  readonly fillGroup: {
+    readonly limits: readonly string[];
+    readonly absent: readonly string[];
+    readonly why?: string;
+  };
   readonly jobsOpen: number;
   readonly paused: readonly Pause[];
   readonly spooled: number;

@@ -1,9 +1,11 @@
-// The one child program: `node main.ts`, started by the supervisor with a socket on file descriptor 3. Its lifetime is the socket's.
-// libvirt and librbd are loaded here, and only those that the role needs.
+// The one child program: `node main.ts ROLE`, started by the supervisor, or by systemd, with a socket on file descriptor 3. Its
+// lifetime is the socket's. libvirt and librbd are loaded here, and only those that the role needs.
 
 import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { inspect } from 'node:util';
+import { startWatchdog } from '../systemd/watchdog.ts';
+import { confine } from './confine.ts';
 import { exitNow, kill } from './exit.ts';
 import { serve } from './serve.ts';
 
@@ -11,13 +13,17 @@ const SOCKET_FD = 3;
 /** How long calls may take to clean up (a partial file) when siphond is gone. */
 const SETTLE_MS = 3000;
 
+const [role, uri] = process.argv.slice(2);
+const stream = new Socket({ fd: SOCKET_FD, readable: true, writable: true });
+const roles = {
+  ceph: async () => (await import('./roles/ceph.ts')).startCephRole,
+  libvirt: async () => (await import('./roles/libvirt.ts')).startLibvirtRole,
+  fill: async () => (await import('./roles/fill.ts')).startFillRole,
+};
+
 serve({
-  stream: new Socket({ fd: SOCKET_FD, readable: true, writable: true }),
-  roles: {
-    ceph: async () => (await import('./roles/ceph.ts')).startCephRole,
-    libvirt: async () => (await import('./roles/libvirt.ts')).startLibvirtRole,
-    fill: async () => (await import('./roles/fill.ts')).startFillRole,
-  },
+  stream,
+  roles: confine(roles, { role, uri }),
   onEnd: (settled, cause) => {
     if (cause) process.stderr.write(`worker: ${cause.message}\n`);
     const end = () => void exitNow(cause ? 1 : 0);
@@ -25,6 +31,8 @@ serve({
     settled.then(end, end);
   },
 });
+
+startWatchdog({ warn: (text) => process.stderr.write(`worker: ${text}\n`) });
 
 // systemd and terminals signal the whole group; siphond decides when its workers end.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);

@@ -30,9 +30,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['picomatch', 'smol-toml', 'zod'],
     node: PURE,
   },
+  'src/systemd': { rooms: [], packages: ['koffi'], node: '*' },
   'src/rbd-export': { rooms: ['src/wire', 'src/trust'], packages: ['ceph-napi'], node: '*' },
   'src/worker': {
-    rooms: ['src/wire', 'src/rbd-export'],
+    rooms: ['src/wire', 'src/rbd-export', 'src/systemd'],
     packages: ['ceph-napi', 'node-libvirt', 'koffi'],
     node: '*',
   },
@@ -45,6 +46,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'src/hook',
       'src/cache',
       'src/snapshot',
+      'src/systemd',
       'src/worker/supervisor',
     ],
     packages: [

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import type { FillLimits } from '../../systemd/fill-group-plan.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat } from '../../wire/vocabulary.ts';
 import type { CephSettings } from '../../wire/worker-protocol.ts';
@@ -27,6 +28,7 @@ export interface Config {
     readonly rawBecomes: DiskFormat;
     readonly overlayFolders: readonly string[];
   };
+  readonly fills: FillLimits;
   readonly clusters: readonly ClusterConfig[];
   readonly trust: { readonly folder: string };
   readonly hook: { readonly fillWaitMs: number; readonly spool: string };
@@ -173,7 +175,7 @@ function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[
 
 /** What the rooms are given of checked files. */
 export function toConfig(file: ConfigFile): Config {
-  const { cache, hook, api } = file;
+  const { cache, fills, hook, api } = file;
   return {
     cache: {
       path: cache.path,
@@ -183,6 +185,12 @@ export function toConfig(file: ConfigFile): Config {
       fillConcurrency: cache.fill_concurrency,
       rawBecomes: cache.raw_becomes,
       overlayFolders: cache.overlays,
+    },
+    fills: {
+      memoryBytes: fills.memory,
+      tasks: fills.tasks,
+      cpuWeight: fills.cpu_weight,
+      ioWeight: fills.io_weight,
     },
     clusters: Object.entries(file.clusters).map(([name, cluster], _, all) => ({
       name,

@@ -79,6 +79,8 @@ function wholeNumber(min: number, max: number) {
   return z.int({ error }).min(min, { error }).max(max, { error }).meta({ allowed: error });
 }
 
+const weight = () => wholeNumber(1, 10_000).default(50);
+
 const cluster = z.strictObject({
   conf: path().default('/etc/ceph/ceph.conf').describe("the cluster's ceph.conf"),
   fsid: text('an fsid: 8-4-4-4-12 lower-case hex digits', (each) => FSID.test(each))
@@ -151,6 +153,24 @@ export const CONFIG_SHAPE = z.strictObject({
       .describe(
         "where overlays lie: a base that one of them stands on is not evicted, whether a domain has it or not. They are looked for 3 folders deep, and in the folders of domains' disks; where that cannot be told, no base is evicted",
       ),
+  }),
+  fills: table({
+    memory: size(256 * 1024 * 1024)
+      .prefault('2GiB')
+      .describe(
+        'what all fill workers together may hold in memory, with what they have read and written and the kernel still keeps (memory.max)',
+      )
+      .meta(RESTART),
+    tasks: wholeNumber(128, 100_000)
+      .default(1024)
+      .describe('how many threads all fill workers together may have (pids.max)')
+      .meta(RESTART),
+    cpu_weight: weight()
+      .describe('their share of the processors where these are short; anybody else has 100')
+      .meta(RESTART),
+    io_weight: weight()
+      .describe('their share of the disks where these are short; anybody else has 100')
+      .meta(RESTART),
   }),
   clusters: z
     .record(

@@ -4,8 +4,9 @@
 import { OperatingError } from '../../wire/errors.ts';
 import type { CallOptions, FromWorker, Port, WorkerRole } from '../../wire/worker-protocol.ts';
 import { countFailures, nextDelay } from './back-off.ts';
+import type { WorkerLog, WorkerProgram } from './body.ts';
 import { Calls } from './calls.ts';
-import { type Life, startLife, type WorkerLog, type WorkerProgram } from './life.ts';
+import { type Life, startLife } from './life.ts';
 import { WORKER_LIMITS, type WorkerLimits } from './limits.ts';
 import { type Pulse, startPulse } from './pulse.ts';
 
@@ -31,6 +32,8 @@ export interface WorkerStats {
   readonly starts: number;
   readonly inFlight: number;
   readonly queued: number;
+  /** When the supervisor acts next by itself, on performance.now()'s clock: ends a start, or begins one. */
+  readonly dueAtMs?: number;
   /** Why the last life ended, or could not begin. */
   readonly lastEnding?: string;
 }
@@ -58,6 +61,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
   /** The start's deadline while `starting`, the back-off's end while `waiting`. */
   #timer: NodeJS.Timeout | undefined;
   #pulse: Pulse | undefined;
+  #dueAtMs: number | undefined;
 
   constructor(options: WorkerOptions<E>) {
     this.#options = options;
@@ -83,6 +87,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
       inFlight,
       queued,
       ...(pid !== undefined && { pid }),
+      ...(this.#dueAtMs !== undefined && { dueAtMs: this.#dueAtMs }),
       ...(lastEnding !== undefined && { lastEnding }),
     };
   }
@@ -116,7 +121,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
       onEnd: (why) => this.#life === life && this.#onLifeEnd(life, why),
     });
     this.#life = life;
-    this.#timer = setTimeout(() => life.kill(`it was not ready within ${startMs} ms`), startMs);
+    this.#wait(startMs, () => life.kill(`it was not ready within ${startMs} ms`));
     life.send({ kind: 'init', role, settings });
   }
 
@@ -124,7 +129,7 @@ class SupervisedWorker<E> implements AsyncDisposable {
     this.#pulse?.heard();
     switch (message.kind) {
       case 'ready':
-        clearTimeout(this.#timer);
+        this.#stopWaiting();
         this.#state = 'ready';
         this.#pulse = this.#pulseOf(life);
         return this.#calls.pump();
@@ -159,13 +164,12 @@ class SupervisedWorker<E> implements AsyncDisposable {
     this.#life = undefined;
     this.#pulse?.[Symbol.dispose]();
     if (this.#options.kind === 'one-shot') return this.#endForGood(why);
-    clearTimeout(this.#timer);
     this.#lastEnding = why;
     this.#state = 'waiting';
     this.#calls.lose(why, { queued: false });
     this.#failures = countFailures(this.#failures, livedMs);
     const delayMs = nextDelay(this.#failures, livedMs, (this.#options.random ?? Math.random)());
-    this.#timer = setTimeout(() => this.#start(), delayMs);
+    this.#wait(delayMs, () => this.#start());
     const { log, role } = this.#options;
     log.warn(
       { role, pid: life.pid, failures: this.#failures, delayMs },
@@ -173,8 +177,19 @@ class SupervisedWorker<E> implements AsyncDisposable {
     );
   }
 
-  #endForGood(why: string): void {
+  #wait(ms: number, act: () => void): void {
     clearTimeout(this.#timer);
+    this.#dueAtMs = performance.now() + ms;
+    this.#timer = setTimeout(act, ms);
+  }
+
+  #stopWaiting(): void {
+    clearTimeout(this.#timer);
+    this.#dueAtMs = undefined;
+  }
+
+  #endForGood(why: string): void {
+    this.#stopWaiting();
     this.#state = 'ended';
     this.#lastEnding = why;
     this.#calls.lose(why, { queued: true });

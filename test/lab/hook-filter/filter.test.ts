@@ -8,7 +8,7 @@ import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { orderSpool, parseSpoolName } from '../../../src/hook/events.ts';
-import { answerAfter, listen, openBench } from './filter.ts';
+import { answerAfter, type Bench, listen, openBench } from './filter.ts';
 
 const UUID = '0f6f6d5c-52b1-4b4a-9d3c-1f0c5f6d7a01';
 const XML = `<domain type='kvm'>\n  <name>vm</name>\n  <uuid>${UUID}</uuid>\n</domain>\n`;
@@ -185,6 +185,12 @@ test('a full spool drops the event and says so; one that cannot be written is no
 });
 
 /** A server in a process of its own, to be stopped: it says 204 to ready, then stays alive without a verdict. */
+/** What siphond says of its bound. */
+async function tell({ run }: Bench, name: string): Promise<void> {
+  await mkdir(path.join(run, 'bound'), { recursive: true });
+  await writeFile(path.join(run, 'bound', name), '');
+}
+
 const SLOW_SIPHOND = `
   const server = require('node:http').createServer((request, response) => {
     if (request.method === 'GET') return response.writeHead(204).end();
@@ -229,11 +235,11 @@ test('a siphond that is stopped or killed in mid-answer is given up', async () =
   const cases = [
     { signal: 'SIGKILL', boundMs: 0 },
     { signal: 'SIGSTOP', boundMs: 8000 },
-    { signal: 'SIGSTOP', boundMs: 3000, told: '3\n' },
+    { signal: 'SIGSTOP', boundMs: 3000, told: '3' },
   ] as const;
   for (const { signal, boundMs, ...each } of cases) {
     await using siphond = await startSiphond(bench.socket);
-    if ('told' in each) await writeFile(path.join(bench.run, 'prepare-bound'), each.told);
+    if ('told' in each) await tell(bench, each.told);
     const asked = once(siphond.child.stdout, 'data');
     const call = bench.call(['vm', 'prepare', 'begin', '-'], XML);
     await asked;
@@ -252,7 +258,7 @@ test('a siphond that is stopped or killed in mid-answer is given up', async () =
 test('a siphond that never decides is left after 3 s at release and 15 s at prepare', async () => {
   await using bench = await openBench();
   await using _ = await startSiphond(bench.socket);
-  await writeFile(path.join(bench.run, 'prepare-bound'), '99\n'); // not a number of the list: not taken
+  await tell(bench, '99'); // not a number of the list: not taken
   const calls = ['release', 'prepare'].map((op) => bench.call(['vm', op, 'begin', '-'], XML));
   const [release, prepare] = await Promise.all(calls);
   assert.deepEqual([release?.code, prepare?.code], [0, 0]);

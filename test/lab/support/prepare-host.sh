@@ -8,6 +8,9 @@ key siphon-fill 'profile rbd-read-only' &
 key siphon-snapshot 'profile rbd' &
 key siphon-publish 'profile rbd' &
 wait
+systemd-sysusers "$here/systemd/siphon.sysusers.conf"
+chgrp siphon /etc/ceph/ceph.client.siphon-*.keyring
+chmod 640 /etc/ceph/ceph.client.siphon-*.keyring
 mkdir -p /etc/siphon
 cat >/etc/siphon/siphon.toml <<'C'
 [cache]

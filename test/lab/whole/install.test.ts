@@ -17,6 +17,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
     'siphond.socket',
     'siphon-hook.socket',
     'siphon-read.socket',
+    'siphon-libvirt.socket',
     'var-lib-siphon-bases.mount',
     'siphon-evict.timer',
   ]) {
@@ -40,7 +41,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
   );
 });
 
-test('the sockets are for root, the bases are read-only for guests', async () => {
+test('the sockets are for root and its delegates, the bases are read-only for guests', async () => {
   assert.equal(await must('stat', '-c', '%a %U', '/run/siphon/hook.sock'), '600 root');
   assert.equal(await must('stat', '-c', '%a %U', '/run/siphon/siphon.sock'), '660 root');
   const denied = await run('runuser', ['-u', 'nobody', '--', 'siphon', 'status']);
@@ -74,7 +75,10 @@ test('installed over a siphon that had no socket for reading, it has one, from s
   await must('bash', `${process.cwd()}/scripts/install.sh`);
   await answering();
   assert.equal(await must('systemctl', 'is-active', 'siphon-read.socket'), 'active');
-  assert.equal(await must('stat', '-c', '%a %U:%G', '/run/siphon/read.sock'), '660 root:siphon');
+  assert.equal(
+    await must('stat', '-c', '%a %U:%G', '/run/siphon/read.sock'),
+    '660 root:siphon-read',
+  );
 });
 
 test('the hook: install twice, status, uninstall; other hooks stay, libvirtd is not restarted', async () => {

@@ -36,7 +36,7 @@ before(async () => {
   await installHook();
   pool = await freshPool(cleanup);
   scratch = await scratchFolder(cleanup);
-  await must('useradd', '--no-create-home', '--groups', 'siphon', READER);
+  await must('useradd', '--no-create-home', '--groups', 'siphon-read', READER);
   cleanup.after(() => run('userdel', [READER]));
   cleanup.after(() => siphon('resume'));
 });
@@ -73,8 +73,8 @@ describe('the sockets', () => {
       ...['read', 'siphon', 'hook'].map((name) => `/run/siphon/${name}.sock`),
     ]);
     assert.deepEqual(stdout.trim().split('\n'), [
-      '/run/siphon/read.sock 660 root:siphon',
-      '/run/siphon/siphon.sock 660 root:root',
+      '/run/siphon/read.sock 660 root:siphon-read',
+      '/run/siphon/siphon.sock 660 root:siphon-admin',
       '/run/siphon/hook.sock 600 root:root',
     ]);
   });
@@ -90,7 +90,7 @@ describe('the sockets', () => {
     const told = await as(READER, 'curl', ...post, 'http://siphon/v1/pause');
     assert.match(told.stdout, /"code":"denied"/);
     const other = await as('nobody', 'siphon', 'status');
-    assert.deepEqual([other.code, /group siphon/.test(other.stderr)], [12, true], other.stderr);
+    assert.deepEqual([other.code, /group siphon-/.test(other.stderr)], [12, true], other.stderr);
   });
 
   test('come up again, all three, from systemd', async () => {
@@ -144,7 +144,7 @@ test('a worker that is killed is counted when it is back', async () => {
   const restarts = async () =>
     valueOf(await metrics(), 'siphon_worker_restarts_total', { role: 'libvirt' });
   const before = await restarts();
-  await sh(`kill -KILL "$(pgrep -P ${await siphondPid()} -f 'worker.mjs libvirt')"`);
+  await sh(`kill -KILL "$(pgrep -u siphon-libvirt -f 'worker.mjs libvirt')"`);
   await until('it was started again', async () => (await restarts()) === before + 1);
 });
 

@@ -5,17 +5,17 @@ import path from 'node:path';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import type { CephMethods, CephSettings } from '../../../src/wire/worker-protocol.ts';
 import {
+  type ChildProgram,
   startWorker,
   type Worker,
   type WorkerOptions,
-  type WorkerProgram,
 } from '../../../src/worker/supervisor/index.ts';
 import { must, run } from '../support/host.ts';
 import type { Cleanup } from '../support/images.ts';
 
 const ROOT = path.join(import.meta.dirname, '../../..');
 export const CONF = '/etc/ceph/ceph.conf';
-export const PROGRAM: WorkerProgram = {
+export const PROGRAM: ChildProgram = {
   execPath: process.execPath,
   args: [path.join(ROOT, 'src/worker/main.ts')],
 };

@@ -11,7 +11,7 @@ import { before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OperatingError } from '../../../src/wire/errors.ts';
 import type { CephSettings } from '../../../src/wire/worker-protocol.ts';
-import type { WorkerProgram } from '../../../src/worker/supervisor/index.ts';
+import type { ChildProgram } from '../../../src/worker/supervisor/index.ts';
 import { must, run, until } from '../support/host.ts';
 import { type Cleanup, fileCleanup, freshPool } from '../support/images.ts';
 import {
@@ -42,7 +42,7 @@ let cables = 0;
 /** A program behind a cable of its own. */
 async function behindCable(
   t: Cleanup,
-): Promise<{ program: WorkerProgram; cut(): Promise<unknown>; mend(): Promise<unknown> }> {
+): Promise<{ program: ChildProgram; cut(): Promise<unknown>; mend(): Promise<unknown> }> {
   const number = ++cables;
   const [net, near, far] = ['n', 'a', 'b'].map((end) => `${end}${process.pid % 1e6}x${number}`);
   const subnet = `10.78.${(process.pid + number) % 250}`;

@@ -88,6 +88,7 @@ export async function openWorld(
     pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
+    hiddenFolders: [],
     readFreeBytes: () => world.freeBytes,
   };
   Object.assign(world, {

@@ -37,6 +37,7 @@ const STATUS: StatusAnswer = {
     isMountedReadOnly: true,
   },
   abilities: [],
+  fillGroup: { limits: [], absent: [] },
   jobsOpen: 1,
   paused: [{ work: 'fills', sinceMs: 5 }],
   spooled: 3,

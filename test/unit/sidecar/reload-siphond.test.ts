@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { json } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -39,8 +39,8 @@ describe('siphond, running', () => {
     await using folder = await folderWithConfig('hook.fill_wait = "2s"');
     using child = run(folder.config);
     await ready(child);
-    const bound = () => readFile(folder.at('prepare-bound'), 'utf8');
-    assert.equal(await bound(), '3\n');
+    const bound = async () => (await readdir(folder.at('bound'))).join();
+    assert.equal(await bound(), '3');
     await mkdir(folder.at('other.d'));
     await writeFile(folder.at('other.d/a.toml'), '[[policy]]\nnom = 1\n');
     await further(
@@ -53,7 +53,7 @@ describe('siphond, running', () => {
        clusters.none.default = true
        clusters.more = { conf = "${folder.at('more.conf')}", timeout = "1s" }`,
     );
-    await until(async () => (await bound()) === '8\n');
+    await until(async () => (await bound()) === '8');
     const status = await statusOf(folder);
     assert.equal(status.cache.limitBytes, 2 ** 30);
     assert.deepEqual(
@@ -76,12 +76,12 @@ describe('siphond, running', () => {
     child.kill('SIGHUP');
     await until(() => child.output().includes('the config is unchanged'));
     await rm(folder.at('conf.d/10.toml'));
-    await until(async () => (await bound()) === '3\n');
+    await until(async () => (await bound()) === '3');
     await further(folder, '20.toml', 'hook.fill_wait = "4s"');
     child.kill('SIGHUP');
-    await until(async () => (await bound()) === '5\n');
+    await until(async () => (await bound()) === '5');
     await rm(folder.at('conf.d/20.toml'));
-    await until(async () => (await bound()) === '3\n');
+    await until(async () => (await bound()) === '3');
     assert.equal((await statusOf(folder)).pid, child.pid);
   });
 

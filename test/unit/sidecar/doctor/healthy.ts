@@ -73,6 +73,7 @@ export const status: StatusAnswer = {
     isMountedReadOnly: true,
   },
   abilities: [],
+  fillGroup: { limits: [], absent: [] },
   jobsOpen: 0,
   paused: [],
   spooled: 0,

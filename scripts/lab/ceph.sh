@@ -157,7 +157,7 @@ cluster_unit() {
 [Unit]
 Description=Ceph $2.$3 of cluster $1
 [Service]
-Environment=PYTHONPATH=$LAB/mgr-python
+Environment=PYTHONPATH=$LAB/mgr-python PYTHONDONTWRITEBYTECODE=1
 EnvironmentFile=-/etc/ceph-lab/$1/bring-up
 ExecStartPre=$LAB/ceph-store $1 $2 $3
 ExecStart=/usr/bin/ceph-$2 -f -c /etc/ceph/$1.conf -i $3$options

@@ -27,6 +27,8 @@ export interface Background {
   readonly reload: Reload;
   /** Calls back at each SIGHUP. */
   readonly onHangup: (listener: () => void) => void;
+  /** Calls back at each connection to libvirt. */
+  readonly onLibvirt: (listener: () => void) => void;
   readonly pauses: Pauses;
 }
 
@@ -62,7 +64,10 @@ export async function startBackground(
   const everyMs = LEFTOVERS_EVERY_MS;
   // What is left is said where it is left, and waits for its cluster: the next turn tries again.
   const recover = async () => void (await snapshots.recover());
-  loop('snapshot recovery', recover, { everyMs }).poke();
+  const recovering = loop('snapshot recovery', recover, { everyMs });
+  recovering.poke();
+  // A set may wait for libvirt to say why its domain stopped.
+  parts.onLibvirt(() => recovering.poke());
 }
 
 type StartLoop = (

@@ -70,7 +70,9 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const fillGroup = openFillGroup({ limits: config.fills, warn });
   const stores: Stores = { config, log, catalogue, journal, pauses, counts, fillGroup };
   const looks: { poke(): void }[] = [];
+  const connected: (() => void)[] = [];
   const workers = openWorkers(stores, life, (event) => {
+    if (event.what === 'connected') for (const listener of connected) listener();
     if (isChange(event)) for (const look of looks) look.poke();
   });
   const { cache, recovery } = await openCache(stores, workers);
@@ -117,7 +119,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const { onHangup } = parts;
   const rooms = { cache, recovery, snapshots, spool, policies, pauses };
-  await startBackground({ config, log, ...rooms, configFile, reload, onHangup }, life);
+  const onLibvirt = (listener: () => void) => void connected.push(listener);
+  await startBackground({ config, log, ...rooms, configFile, reload, onHangup, onLibvirt }, life);
   life.defer(() => journal.stop());
   life.defer(() => finishSets(snapshots));
   return life.move();

@@ -98,7 +98,7 @@ function noKeyError(
   { entity, keyring }: { readonly entity: string; readonly keyring: string },
 ): OperatingError {
   const why = `no keyring holds a key of ${entity}`;
-  const hint = `Put the key of ${entity} into ${keyring}.`;
+  const hint = `Put the key of ${entity}, which \`ceph auth get\` prints, into ${keyring}.`;
   return new OperatingError({ ...pick(step), code: 'denied', why, hint, cause });
 }
 

@@ -63,11 +63,18 @@ type Kind = keyof typeof KINDS;
 
 interface Step {
   readonly kind: Kind;
-  /** Of the kind's files those with this in their names. */
+  /** Of the kind's files those with this in their names, or without that. */
   readonly part?: string;
+  readonly not?: string;
 }
 
 const WHOLE: readonly Step[] = [{ kind: 'parts' }, { kind: 'whole' }, { kind: 'outside' }];
+/** The package's test has hosts of all releases itself. */
+const WHOLE_BUT_PACKAGE: readonly Step[] = [
+  { kind: 'parts' },
+  { kind: 'whole' },
+  { kind: 'outside', not: 'package' },
+];
 const SMOKE: readonly Step[] = [{ kind: 'smoke' }];
 
 /** What runs in which labs, in this order. */
@@ -76,8 +83,10 @@ function plan(): readonly (readonly [LabName, readonly Step[]])[] {
     if (Object.hasOwn(LABS, name)) return name as LabName;
     throw new Error(`--release: ${Object.keys(LABS).join(', ')}, not '${name}'`);
   });
+  const stepsOf = (name: LabName) =>
+    LABS[name].length > 1 ? SMOKE : name === 'trixie' ? WHOLE : WHOLE_BUT_PACKAGE;
   return (
-    asked?.map((name) => [name, LABS[name].length > 1 ? SMOKE : WHOLE] as const) ?? [
+    asked?.map((name) => [name, stepsOf(name)] as const) ?? [
       ['trixie', WHOLE],
       // libvirt 9 does not say why a domain stopped: whether it moved away has to be seen.
       ['bookworm', [...SMOKE, { kind: 'outside', part: 'migration' }]],
@@ -128,10 +137,10 @@ async function labWithSiphon(name: LabName): Promise<Lab> {
   return lab;
 }
 
-function filesOf({ kind, part = '' }: Step): string[] {
+function filesOf({ kind, part = '', not }: Step): string[] {
   if (values.only !== undefined && values.only !== kind) return [];
   return globSync([...KINDS[kind].globs], { cwd: ROOT })
-    .filter((file) => file.includes(part))
+    .filter((file) => file.includes(part) && (not === undefined || !file.includes(not)))
     .filter((file) => positionals.length === 0 || positionals.some((each) => file.includes(each)))
     .toSorted();
 }

@@ -15,8 +15,11 @@ export interface LabHost {
   must(script: string): Promise<string>;
 }
 
-/** @param release Debian's; the default is the lab's own. */
-export function labHost(purpose: string, release = 'trixie'): LabHost {
+/** @param release Debian's; the default is the one that is tested. */
+export function labHost(
+  purpose: string,
+  release = process.env['SIPHON_LAB_RELEASE'] ?? 'trixie',
+): LabHost {
   const dir = `/run/siphon-lab/${purpose}-${process.pid}`;
   const lab = (seconds: number, ...args: readonly string[]): Promise<Ran> =>
     run('bash', [`${PROJECT}/scripts/lab.sh`, ...args], { seconds });

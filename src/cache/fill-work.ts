@@ -35,6 +35,8 @@ export interface WarmAsk {
   readonly operatorDigests?: Digests;
   /** Else the source's own record beside the image. */
   readonly properties?: SourceProperties;
+  /** Though it is here: its bytes are in doubt. */
+  readonly again?: true;
   /** The suffix by which an overlay names the base; else the settings say what a raw source becomes. */
   readonly format?: DiskFormat;
   readonly priority: 'hook' | 'operator';

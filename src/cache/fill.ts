@@ -67,6 +67,8 @@ class Lead implements SpacePromise {
   }
 }
 
+const ASKED_ANEW = 'an operator doubts its bytes, and it is filled anew';
+
 export class Filler {
   readonly #parts: CacheParts;
   readonly #evictor: Evictor;
@@ -160,13 +162,15 @@ export class Filler {
     const { bases } = this.#parts.catalogue;
     const judgement = judgeBase(row, want.plan);
     if (judgement.kind === 'contradicted') throw this.#contradicted(want, judgement);
-    if (judgement.kind === 'unknown') return this.#lead(want, 'check', rounds);
-    if (judgement.kind === 'unfounded') {
+    if (want.ask.again || judgement.kind === 'unfounded') {
       this.#stopIfPaused(formatSource(want.facts.name));
-      const problem = 'it was adopted, and is filled anew to be checked';
+      const problem = want.ask.again
+        ? ASKED_ANEW
+        : 'it was adopted, and is filled anew to be checked';
       bases.move(row.id, 'damaged', { problem });
       return this.#lead(want, 'fill', rounds);
     }
+    if (judgement.kind === 'unknown') return this.#lead(want, 'check', rounds);
     const verification = mergeVerification(row.verification, judgement.by);
     const amended = bases.amend(row.id, {
       verification,
@@ -317,7 +321,7 @@ function fillOf(lead: Lead, job: Job, done: Promise<Base>): Fill {
 
 /** What makes two asks for one base different. */
 function demandOf({ plan, ask }: Want): string {
-  return JSON.stringify([plan, ask.format ?? null]);
+  return JSON.stringify([plan, ask.format ?? null, ask.again ?? false]);
 }
 
 function inFormatOf({ ask, facts }: Want, base: Base): Base {

@@ -80,7 +80,7 @@ async function scrape(parts: ServiceParts): Promise<Scraped> {
 }
 
 async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Promise<LongWork> {
-  const { source, sha256, sha512, properties } = request;
+  const { source, sha256, sha512, properties, again } = request;
   const digests: Digests = {
     ...(sha256 === undefined ? {} : { sha256 }),
     ...(sha512 === undefined ? {} : { sha512 }),
@@ -90,6 +90,7 @@ async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Pro
     priority: 'operator',
     ...(Object.keys(digests).length === 0 ? {} : { operatorDigests: digests }),
     ...(properties === undefined ? {} : { properties }),
+    ...(again === true && { again }),
   };
   const { jobId, done } = await cache.warm(ask);
   if (jobId === undefined) {

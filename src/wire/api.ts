@@ -29,6 +29,8 @@ export interface WarmRequest {
   readonly sha256?: string;
   readonly sha512?: string;
   readonly properties?: SourceProperties;
+  /** Fill it anew, though it is here: its bytes are in doubt. */
+  readonly again?: boolean;
   readonly wait?: boolean;
 }
 

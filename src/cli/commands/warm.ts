@@ -17,6 +17,7 @@ interface WarmOptions {
   readonly sha256?: string;
   readonly sha512?: string;
   readonly properties?: string;
+  readonly again?: true;
   readonly json?: true;
 }
 
@@ -32,6 +33,7 @@ export function addWarm(program: Command): void {
       hex(128),
     )
     .option('--properties <FILE>', "what 'openstack image show -f json' printed of it (one SOURCE)")
+    .option('--again', 'fill anew what is here already: its bytes are in doubt')
     .addOption(new Option('--json', 'print JSON'))
     .action(warm);
 }
@@ -45,7 +47,7 @@ function hex(digits: number): (text: string) => string {
 }
 
 async function warm(sources: readonly string[], options: WarmOptions): Promise<void> {
-  const { sha256, sha512, properties } = options;
+  const { sha256, sha512, properties, again } = options;
   if (sources.length > 1 && (sha256 ?? sha512 ?? properties) !== undefined) {
     throw new OperatingError({
       code: 'usage',
@@ -59,6 +61,7 @@ async function warm(sources: readonly string[], options: WarmOptions): Promise<v
     ...(sha256 !== undefined && { sha256 }),
     ...(sha512 !== undefined && { sha512 }),
     ...(properties !== undefined && { properties: await readPropertiesFile(properties) }),
+    ...(again && { again }),
   };
   const isJson = options.json === true;
   const failures: unknown[] = [];

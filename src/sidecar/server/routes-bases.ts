@@ -22,6 +22,7 @@ const Warm = z.strictObject({
   sha256: z.hash('sha256', { error: 'not 64 hex digits' }).toLowerCase().exactOptional(),
   sha512: z.hash('sha512', { error: 'not 128 hex digits' }).toLowerCase().exactOptional(),
   properties: Properties.exactOptional(),
+  again: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),
 });
 const Describe = z.strictObject({ source: Text, properties: Properties.nullable() });

@@ -57,7 +57,17 @@ test('a qcow2 source is copied byte by byte, and the record says what it is', as
     kind: 'verified',
     by: [{ what: 'digest', algorithm: 'sha512', from: 'operator' }],
   });
-  await must('cmp', `${scratch}/q.qcow2`, await pathOf(source));
+  const path = await pathOf(source);
+  await must('cmp', `${scratch}/q.qcow2`, path);
+  // Rot that no time tells of, in a base that is verified by its record.
+  const written = path.replace('/bases/', '/bases-rw/');
+  await sh(`cp -p ${written} ${scratch}/good
+    printf rot | dd of=${written} bs=1 seek=300000 conv=notrunc status=none
+    touch -r ${scratch}/good ${written}`);
+  await siphonJson('warm', '--sha512', sha512, source);
+  assert.equal((await run('cmp', [`${scratch}/q.qcow2`, path])).code, 1);
+  await siphonJson('warm', '--again', source);
+  await must('cmp', `${scratch}/q.qcow2`, path);
 });
 
 test('a clone reads through to its parent, and a namespace is part of the path', async () => {

@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { baseId, basePath } from '../../../src/domain/base-path.ts';
@@ -155,6 +162,24 @@ test('a digest that somebody demands later is compared, or computed once, and ve
   assert.equal(base?.digests.sha512, sha512(content));
   assert.deepEqual(world.digests, ['a']);
   assert.deepEqual(world.fills, ['a']);
+});
+
+test('a base that is asked for anew is filled anew, once, and stays suspect where that fails', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await (await warm(world, 'a')).done;
+  const path = filePath(world, 'a');
+  const times = statSync(path);
+  writeFileSync(path, Buffer.alloc(times.size, 'rot'));
+  utimesSync(path, times.atime, times.mtime);
+  await (await warm(world, 'a')).done;
+  assert.deepEqual(world.fills, ['a'], 'its size and time tell nothing');
+  const asks = await Promise.all([1, 2].map(() => warm(world, 'a', { again: true })));
+  await Promise.all(asks.map((fill) => fill.done));
+  assert.deepEqual(world.fills, ['a', 'a']);
+  assert.notEqual(readFileSync(path).toString('latin1', 0, 3), 'rot');
+  world.failing.set('a', new OperatingError({ code: 'unavailable', op: 'fill', subject: 'a' }));
+  await assert.rejects((await warm(world, 'a', { again: true })).done);
+  assert.equal(world.cache.list()[0]?.state, 'suspect');
 });
 
 test("one caller's wrong digest is told and changes nothing", async () => {

@@ -228,8 +228,9 @@ class Room implements Snapshots {
   /** Each removal is a job of its own: should one fail, the new set stands all the same. */
   async #prune(set: SnapshotSet, { policy }: Draft, job: string): Promise<void> {
     if (policy === undefined) return;
-    const scope = { domainUuid: set.domainUuid, policy: policy.name, keepLast: policy.keepLast };
-    const sets = setsToPrune(this.#parts.catalogue.list(set.domainUuid), scope);
+    const { domainUuid, id: latest } = set;
+    const scope = { domainUuid, policy: policy.name, keepLast: policy.keepLast, latest };
+    const sets = setsToPrune(this.#parts.catalogue.list(domainUuid), scope);
     for (const old of sets) {
       if (this.#removal.isRemoving(old.id)) continue;
       await this.#removal.begin(old.id).finished.catch((error: unknown) => {

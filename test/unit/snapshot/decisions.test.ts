@@ -138,8 +138,9 @@ const shelf = fc.array(kept, { maxLength: 30 }).map((sets) => {
 
 test('retention removes the oldest of its own kind, down to keep_last and never below', () => {
   fc.assert(
-    fc.property(shelf, fc.integer({ min: 1, max: 8 }), (sets, keepLast) => {
-      const scope = { domainUuid: UUIDS[0], policy: 'daily', keepLast };
+    fc.property(shelf, fc.integer({ min: 1, max: 8 }), fc.nat(40), (sets, keepLast, at) => {
+      const latest = String(at).padStart(3, '0');
+      const scope = { domainUuid: UUIDS[0], policy: 'daily', keepLast, latest };
       const pruned = setsToPrune(sets, scope);
       const isOfKind = (set: KeptSet) =>
         set.event === 'release' && set.state === 'complete' && set.policy === 'daily';
@@ -148,10 +149,27 @@ test('retention removes the oldest of its own kind, down to keep_last and never 
       const stays = own.filter((set) => !pruned.includes(set));
       assert.equal(stays.length, Math.min(own.length, keepLast));
       const newestPruned = Math.max(...pruned.map((set) => set.createdAtMs), -1);
-      assert.ok(stays.every((set) => set.createdAtMs >= newestPruned));
+      const isKept = (set: KeptSet) => set.createdAtMs >= newestPruned || set.id === latest;
+      assert.ok(stays.every(isKept));
+      assert.ok(
+        pruned.every((set) => set.id !== latest),
+        'the set that was just taken',
+      );
       assert.deepEqual(setsToPrune(stays, scope), []);
     }),
   );
+});
+
+test('the set that was just taken stays, also when the clock was set back since the others', () => {
+  const own = { domainUuid: UUIDS[0], policy: 'daily', event: 'release', state: 'complete' };
+  const sets = [3, 9, 8].map(
+    (createdAtMs) => ({ ...own, createdAtMs, id: `at-${createdAtMs}` }) as unknown as KeptSet,
+  );
+  const scope = { domainUuid: UUIDS[0], policy: 'daily', latest: 'at-3' };
+  const pruned = (keepLast: number) =>
+    setsToPrune(sets, { ...scope, keepLast }).map(({ id }) => id);
+  assert.deepEqual(pruned(1), ['at-8', 'at-9']);
+  assert.deepEqual(pruned(2), ['at-8']);
 });
 
 test('ids of sets sort by time, are unique, and name their snapshots', () => {

@@ -6,7 +6,7 @@ export type HookVerdict = 'allow' | 'refuse' | 'none';
 
 export interface Counts {
   /** A job ended for good. `readBytes`: what it read from Ceph. */
-  jobEnded(record: JobRecord, readBytes: number): void;
+  readonly jobEnded: (record: JobRecord, readBytes: number) => void;
   /** `none`: no verdict came, and the hook spools its call. */
   hookAnswered(operation: string, verdict: HookVerdict, seconds: number): void;
   /** A base that was here already served a request or a domain's start. */

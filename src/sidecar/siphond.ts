@@ -62,9 +62,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const catalogue = life.use(openCatalogue(config.state.path));
   const metrics = createMetrics();
   const { counts } = metrics;
-  const tellEnd: JournalParts['onEnd'] = (record, bytes) => counts.jobEnded(record, bytes);
-  const journal = createJournal({ rows: catalogue.jobs, log, onEnd: tellEnd });
-  endStarts(journal);
+  const journal = openJournal({ rows: catalogue.jobs, log, onEnd: counts.jobEnded });
   const pauses = openPauses({ shelf: catalogue.pauses, log, now: Date.now });
   const warn = (text: string) => log.warn(text);
   const fillGroup = openFillGroup({ limits: config.fills, warn });
@@ -127,7 +125,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
 }
 
 /** Nobody waits any more for a start that siphond's end cut off: the operator asks again. */
-function endStarts(journal: JobJournal): void {
+function openJournal(parts: JournalParts): JobJournal {
+  const journal = createJournal(parts);
   for (const { id, kind, subject } of journal.open()) {
     if (kind !== 'start') continue;
     const why = 'siphond ended in the middle of it';
@@ -135,6 +134,7 @@ function endStarts(journal: JobJournal): void {
       .resume(id)
       .failed({ code: 'cancelled', op: 'start', subject, why, hint: 'Ask for it again.' });
   }
+  return journal;
 }
 
 const CHANGES: ReadonlySet<string> = new Set(['defined', 'undefined', 'started', 'stopped']);

@@ -52,7 +52,7 @@ function without(why: string): FillGroup {
 }
 
 function make(root: string, wanted: FillLimits, warn: (text: string) => void): FillGroup {
-  for (const name of [OWN, FILLS]) mkdirSync(path.join(root, name), { recursive: true });
+  for (const name of [OWN, FILLS]) makeGroup(path.join(root, name));
   // A group that passes controllers on holds no processes itself (cgroup-v2.rst, "no internal process").
   writeFileSync(path.join(root, OWN, 'cgroup.procs'), String(process.pid));
   const available = readFileSync(path.join(root, 'cgroup.controllers'), 'utf8').split(/\s+/);
@@ -84,4 +84,13 @@ function make(root: string, wanted: FillLimits, warn: (text: string) => void): F
       ...(failed.length > 0 && { why: failed.join('; ') }),
     },
   };
+}
+
+/** Not recursive: in a kernel's own tree that does not end where a folder cannot be made. */
+function makeGroup(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }

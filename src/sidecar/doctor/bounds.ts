@@ -24,6 +24,17 @@ export async function look(command: string, ...args: readonly string[]): Promise
   return { code: ran.exitCode, stdout: ran.stdout, stderr: ran.stderr };
 }
 
+/** Whether that user may read a file; true also where there is no such user, who is missed elsewhere. */
+export async function mayRead(user: string, file: string): Promise<boolean> {
+  const { code, stderr } = await look('setpriv', ...asUser(user), 'test', '-r', file);
+  return code === 0 || stderr !== '';
+}
+
+/** Arguments of setpriv(1): a user with the groups that it has, and nothing of root's. */
+export function asUser(user: string): string[] {
+  return [`--reuid=${user}`, `--regid=${user}`, '--init-groups', '--inh-caps=-all', '--'];
+}
+
 /** An answer of siphond's. @throws Error with why there is none */
 export function getJson<T>(socketPath: string, path: string): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();

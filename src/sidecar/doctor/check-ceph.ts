@@ -20,6 +20,15 @@ function checkCluster(cluster: ClusterFacts): Finding[] {
     .flatMap((user) => user.trials)
     .flatMap(({ trial }) => (trial.kind === 'told' ? [trial.examined] : []));
   return [
+    ...cluster.closed.map((file) =>
+      finding(
+        'ceph-file-closed',
+        file,
+        'its group is another',
+        `chgrp siphon ${file}`,
+        `chmod g+r ${file}`,
+      ),
+    ),
     ...cluster.users.flatMap((user) => checkUser(cluster, user)),
     ...told.slice(0, 1).flatMap((examined) => checkHealth(cluster.name, examined)),
     ...told.flatMap(({ disks }) => disks.flatMap(checkDisk)),

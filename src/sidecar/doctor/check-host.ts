@@ -13,16 +13,9 @@ export function checkHost({ host, configProblems }: Facts): Finding[] {
     ),
     ...host.units.flatMap(checkUnit),
     ...checkHook(host.hook),
-    ...(host.hasGroup
-      ? []
-      : [
-          finding(
-            'group-missing',
-            'siphon',
-            'there is no such group',
-            'systemd-sysusers siphon.conf',
-          ),
-        ]),
+    ...host.missingAccounts.map((name) =>
+      finding('account-missing', name, 'there is none', 'systemd-sysusers siphon.conf'),
+    ),
     ...(host.isClockSynchronised === false
       ? [finding('clock-unsynchronised', 'clock', 'NTPSynchronized=no')]
       : []),

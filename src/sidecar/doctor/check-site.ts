@@ -25,13 +25,15 @@ export function checkSite(facts: Facts, site: SiteFacts): Finding[] {
   ];
 }
 
-function checkSocket({ path, mode, modeWanted }: SocketFacts): Finding[] {
-  const again = 'systemctl restart siphond.socket siphon-hook.socket siphon-read.socket siphond';
+function checkSocket({ path, mode, modeWanted, group, groupWanted }: SocketFacts): Finding[] {
+  const again =
+    'systemctl restart siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket siphond';
   if (mode === undefined) return [finding('socket-missing', path, 'there is no socket', again)];
-  if (mode === modeWanted) return [];
+  if (mode === modeWanted && group === groupWanted) return [];
   const [is, must] = [mode.toString(8), modeWanted.toString(8)];
-  const what = `its mode is ${is}, not ${must}`;
-  return [finding('socket-mode', path, what, `chmod ${must} '${path}'`)];
+  const what = `it is ${is} of the group ${group}, not ${must} of ${groupWanted}`;
+  const commands = [`chgrp ${groupWanted} '${path}'`, `chmod ${must} '${path}'`];
+  return [finding('socket-mode', path, what, ...commands)];
 }
 
 function checkSpool(nowMs: number, { spool, config }: SiteFacts): Finding[] {
@@ -111,6 +113,7 @@ function checkSiphond({ version, host }: Facts, siphond: SiphondFacts): Finding[
   }
   const { status, suspects } = siphond;
   const isOther = status.version !== version;
+  const { absent, why } = status.fillGroup;
   return [
     ...(isOther
       ? [
@@ -125,6 +128,10 @@ function checkSiphond({ version, host }: Facts, siphond: SiphondFacts): Finding[
     ...status.problems.map(({ where, what }) =>
       finding('siphond-problem', where, what, 'siphon status'),
     ),
+    ...(absent.length > 0
+      ? [finding('fill-limits', 'siphond', `no controllers: ${absent.join(', ')}`)]
+      : []),
+    ...(why === undefined ? [] : [finding('fill-limits', 'siphond', why)]),
     ...suspects.map((base) =>
       finding(
         'base-suspect',
@@ -140,10 +147,14 @@ function checkSiphond({ version, host }: Facts, siphond: SiphondFacts): Finding[
 function checkLibvirt({ libvirt, config }: SiteFacts): Finding[] {
   if (libvirt.kind === 'silent')
     return [finding('libvirt-down', config.libvirt.uri, libvirt.why, 'systemctl start libvirtd')];
-  const { versions, domains } = libvirt;
+  const { versions, domains, whyClosed } = libvirt;
+  const join = ['usermod -aG libvirt siphon-libvirt', 'systemctl restart siphond'];
   const without = domains.filter((each) => !each.hasAgentChannel).map((each) => each.name);
   const what = `${without.length} of ${domains.length} domains have none: ${without.slice(0, 5).join(', ')}`;
   return [
+    ...(whyClosed === undefined
+      ? []
+      : [finding('libvirt-closed', config.libvirt.uri, `siphon-libvirt: ${whyClosed}`, ...join)]),
     finding('versions', 'libvirt', `libvirt ${versions.libvirt}, QEMU ${versions.hypervisor}`),
     ...checkAbilities(libvirtAbilities(versions.libvirt)),
     ...(without.length > 0 ? [finding('agent-channel', 'guest agent', what)] : []),

@@ -21,7 +21,8 @@ export interface HostFacts {
   readonly hook: HookFacts;
   readonly units: readonly UnitFacts[];
   readonly isClockSynchronised?: boolean;
-  readonly hasGroup: boolean;
+  /** Users and groups of siphon's that this host has not. */
+  readonly missingAccounts: readonly string[];
   readonly isAppArmorActive: boolean;
 }
 
@@ -55,9 +56,11 @@ export interface SiteFacts {
 
 export interface SocketFacts {
   readonly path: string;
-  /** Permission bits; undefined: there is no socket. */
+  /** Permission bits and group; undefined: there is no socket. */
   readonly mode?: number;
+  readonly group?: string;
   readonly modeWanted: number;
+  readonly groupWanted: string;
 }
 
 export interface SpoolFacts {
@@ -91,6 +94,8 @@ export type LibvirtFacts =
       readonly kind: 'answers';
       readonly versions: { readonly libvirt: string; readonly hypervisor: string };
       readonly domains: readonly DomainFacts[];
+      /** Why the user of the libvirt worker may not manage it, though root may. */
+      readonly whyClosed?: string;
     }
   | { readonly kind: 'silent'; readonly why: string };
 
@@ -112,6 +117,8 @@ export interface ClusterFacts {
   readonly name: string;
   readonly settings: CephSettings;
   readonly conf: 'readable' | 'missing' | 'unreadable';
+  /** Files, the conf and keyrings, that root may read and siphond's workers may not. */
+  readonly closed: readonly string[];
   readonly users: readonly UserFacts[];
   /** Pools of sources and of domains' disks that were looked at. */
   readonly pools: { readonly images: readonly string[]; readonly vms: readonly string[] };

@@ -7,7 +7,7 @@ import type { CephMethods, CephSettings, ImageAt } from '../../wire/worker-proto
 import { startWorker, type Worker } from '../../worker/supervisor/index.ts';
 import type { ClusterConfig } from '../config/load.ts';
 import { workerProgram } from '../worker-program.ts';
-import { LOOK_MS_MAX } from './bounds.ts';
+import { LOOK_MS_MAX, mayRead } from './bounds.ts';
 import type { Pools } from './caps.ts';
 import type { ClusterFacts, Job, Trial, UserFacts, VmKeyFacts } from './facts.ts';
 import { BRIEF, QUIET } from './gather-libvirt.ts';
@@ -28,7 +28,8 @@ export async function gatherCluster(
 ): Promise<ClusterFacts> {
   const conf = await readConf(settings.conf);
   const facts = { name, settings, pools, conf: conf.state };
-  if (conf.text === undefined) return { ...facts, users: [], vmKeys: [], abilities: [] };
+  if (conf.text === undefined)
+    return { ...facts, closed: [], users: [], vmKeys: [], abilities: [] };
   const text = conf.text;
   const names = [...new Set(Object.values(settings.users).map((user) => user.name))];
   await using worker = open(settings);
@@ -37,7 +38,9 @@ export async function gatherCluster(
     gatherVmKeys(settings, text, vmUsers),
     gatherAbilities(worker),
   ]);
-  return { ...facts, users, vmKeys, abilities };
+  const keyrings = users.flatMap(({ key }) => (key.kind === 'there' ? [key.file] : []));
+  const closed = await closedAmong([settings.conf, ...keyrings]);
+  return { ...facts, closed, users, vmKeys, abilities };
 }
 
 async function gatherAbilities(worker: Worker<CephMethods>): Promise<readonly Ability[]> {
@@ -48,6 +51,14 @@ async function gatherAbilities(worker: Worker<CephMethods>): Promise<readonly Ab
     if (!(error instanceof OperatingError)) throw error;
     return [];
   }
+}
+
+/** Which of these files siphond's user may not read. */
+async function closedAmong(files: readonly string[]): Promise<string[]> {
+  const looked = await Promise.all(
+    [...new Set(files)].map(async (file) => ({ file, isOpen: await mayRead('siphon', file) })),
+  );
+  return looked.filter(({ isOpen }) => !isOpen).map(({ file }) => file);
 }
 
 function open(settings: CephSettings): Worker<CephMethods> {

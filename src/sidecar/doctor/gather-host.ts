@@ -8,20 +8,32 @@ import { BYPASS } from './check-host.ts';
 import type { HookFacts, HostFacts, UnitFacts } from './facts.ts';
 
 export async function gatherHost(): Promise<HostFacts> {
-  const [hook, units, clock, group, apparmor] = await Promise.all([
+  const [hook, units, clock, missing, apparmor] = await Promise.all([
     lookAtHook(),
     lookAtUnits(),
     look('timedatectl', 'show', '-P', 'NTPSynchronized'),
-    look('getent', 'group', 'siphon'),
+    missingAccounts(),
     readFile('/sys/module/apparmor/parameters/enabled', 'utf8').catch(() => ''),
   ]);
   return {
     hook,
     units,
     ...(clock.code === 0 && { isClockSynchronised: clock.stdout.trim() === 'yes' }),
-    hasGroup: group.code === 0,
+    missingAccounts: missing,
     isAppArmorActive: apparmor.startsWith('Y'),
   };
+}
+
+const ACCOUNTS = [
+  ['passwd', 'siphon'],
+  ['passwd', 'siphon-libvirt'],
+  ['group', 'siphon-admin'],
+  ['group', 'siphon-read'],
+] as const;
+
+async function missingAccounts(): Promise<string[]> {
+  const looked = await Promise.all(ACCOUNTS.map((account) => look('getent', ...account)));
+  return ACCOUNTS.filter((_, index) => looked[index]?.code !== 0).map(([, name]) => name);
 }
 
 const UNITS = [
@@ -29,6 +41,7 @@ const UNITS = [
   'siphond.socket',
   'siphon-hook.socket',
   'siphon-read.socket',
+  'siphon-libvirt.socket',
   'var-lib-siphon-bases.mount',
   'siphon-evict.timer',
 ];

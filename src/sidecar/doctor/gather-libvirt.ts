@@ -3,9 +3,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseDomain } from '../../domain/domain.ts';
 import type { LibvirtEvent, LibvirtMethods } from '../../wire/worker-protocol.ts';
-import { startWorker, type Worker } from '../../worker/supervisor/index.ts';
+import { startWorker, type Worker, type WorkerProgram } from '../../worker/supervisor/index.ts';
 import { workerProgram } from '../worker-program.ts';
-import { LOOK_MS_MAX } from './bounds.ts';
+import { asUser, LOOK_MS_MAX } from './bounds.ts';
 import type { DomainFacts, LibvirtFacts } from './facts.ts';
 
 /** Of more domains the rest is left out. */
@@ -15,12 +15,22 @@ export const QUIET = { info: () => undefined, warn: () => undefined };
 /** An examination leaves nothing behind: a worker that does not end at once is killed. */
 export const BRIEF = { startMs: LOOK_MS_MAX, graceMs: 500, endMs: 500 };
 
+/** As the user of siphond's libvirt worker; as root where that one is not let in, so that all the rest is seen. */
 export async function gatherLibvirt(uri: string): Promise<LibvirtFacts> {
+  const { execPath, args } = workerProgram();
+  const own = [...asUser('siphon-libvirt'), execPath, ...args];
+  const asWorker = await lookAs({ execPath: 'setpriv', args: own }, uri);
+  if (asWorker.kind === 'answers') return asWorker;
+  const asRoot = await lookAs({ execPath, args }, uri);
+  return asRoot.kind === 'answers' ? { ...asRoot, whyClosed: asWorker.why } : asRoot;
+}
+
+async function lookAs(program: WorkerProgram, uri: string): Promise<LibvirtFacts> {
   const first = Promise.withResolvers<LibvirtEvent>();
   await using worker = startWorker<LibvirtMethods, LibvirtEvent>({
     role: 'libvirt',
     settings: { uri },
-    program: workerProgram(),
+    program,
     log: QUIET,
     limits: BRIEF,
     onEvent: first.resolve,

@@ -23,15 +23,16 @@ export async function gatherPolicies(config: Config): Promise<SiteFacts['policyP
 
 export function gatherSockets({ api }: Config): Promise<SocketFacts[]> {
   const wanted = [
-    [api.socket, 0o660],
-    [api.readSocket, 0o660],
-    [api.hookSocket, 0o600],
+    [api.socket, 0o660, 'siphon-admin'],
+    [api.readSocket, 0o660, 'siphon-read'],
+    [api.hookSocket, 0o600, 'root'],
   ] as const;
   return Promise.all(
-    wanted.map(async ([path, modeWanted]) => {
-      const found = await unlessAbsent(stat(path));
-      const mode = found?.isSocket() ? { mode: found.mode & 0o777 } : {};
-      return { path, modeWanted, ...mode };
+    wanted.map(async ([path, modeWanted, groupWanted]) => {
+      const { stdout } = await look('stat', '-c', '%F %a %G', path);
+      const [, mode, group = ''] = /^socket (\d+) (\S+)$/.exec(stdout) ?? [];
+      const found = mode === undefined ? {} : { mode: Number.parseInt(mode, 8), group };
+      return { path, modeWanted, groupWanted, ...found };
     }),
   );
 }

@@ -51,7 +51,10 @@ export async function startServers(parts: ServerParts): Promise<AsyncDisposable>
   addHookRoute(hook, { hook: services.hook, counts, log, stopping: stopping.signal });
   await open(hook, { name: 'siphon-hook.socket', path: config.hookSocket, mode: 0o600 });
   await open(api, { name: 'siphon.socket', path: config.socket, mode: 0o660 });
-  await open(reading, { name: 'siphon-read.socket', path: config.readSocket, mode: 0o660 });
+  const place = { name: 'siphon-read.socket', path: config.readSocket, mode: 0o660 } as const;
+  // Where systemd gives the others, its folder is not siphond's to make one in: a host may do without.
+  if (given.size === 0 || given.has(place.name)) await open(reading, place);
+  else log.warn({ socket: place.path }, 'not served: systemd gave no socket for it');
   undo.defer(() => stopping.abort());
   return undo.move();
 }

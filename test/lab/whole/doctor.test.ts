@@ -92,6 +92,14 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   'key-missing': keyring(':'),
   'keyring-unreadable': keyring(`mkdir ${KEYRING}`),
+  'ceph-file-closed': {
+    make: `chgrp root ${KEYRING}; chmod 600 ${KEYRING}`,
+    undo: `chgrp siphon ${KEYRING}; chmod 640 ${KEYRING}`,
+  },
+  'libvirt-closed': {
+    make: 'gpasswd -q -d siphon-libvirt libvirt',
+    undo: 'gpasswd -q -a siphon-libvirt libvirt',
+  },
   'key-wrong': keyring(madeKey(1)),
   'key-type': keyring(madeKey(2)),
   'conf-missing': further('clusters.ceph.conf = "/etc/ceph/none.conf"'),

@@ -66,12 +66,13 @@ test('installing again changes nothing and loses nothing', async () => {
   assert.equal((await run('bash', [`${project}/scripts/install.sh`, '--no-such'])).code, 2);
 });
 
-test('installed over a siphon that had no socket for reading, it has one, from systemd', async () => {
+test('siphond does without the socket for reading; installed again, it has one, from systemd', async () => {
   await must('systemctl', 'stop', 'siphond.service', 'siphon-read.socket');
   await must('systemctl', 'disable', '--quiet', 'siphon-read.socket');
   await must('mv', '/usr/lib/systemd/system/siphon-read.socket', '/root/');
   await must('systemctl', 'daemon-reload');
   await must('systemctl', 'start', 'siphond.service');
+  await answering();
   await must('bash', `${process.cwd()}/scripts/install.sh`);
   await answering();
   assert.equal(await must('systemctl', 'is-active', 'siphon-read.socket'), 'active');

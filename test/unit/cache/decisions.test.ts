@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { admit, bytesToFree, type RoomFacts, reservationOf } from '../../../src/cache/admit.ts';
 import { type EvictFacts, planEviction, reasonToKeep } from '../../../src/cache/evict.ts';
 import { judgeBase, mergeVerification } from '../../../src/cache/judge.ts';
-import { isMountedReadOnly } from '../../../src/cache/mount.ts';
+import { isMountedReadOnly, privateFolders } from '../../../src/cache/mount.ts';
 import { openStateOf, parseLocks } from '../../../src/cache/open-files.ts';
 import { type BaseEvent, TRANSITIONS, transition } from '../../../src/cache/states.ts';
 import type { VerificationPlan } from '../../../src/wire/verification-plan.ts';
@@ -282,4 +282,15 @@ test('the topmost mount at the path decides', () => {
   assert.equal(isMountedReadOnly(info, '/srv/a b'), true);
   assert.equal(isMountedReadOnly(info, '/'), false);
   assert.equal(isMountedReadOnly(info, '/srv/x'), false);
+});
+
+test('folders that systemd gave this process alone are told from the host’s', () => {
+  const info = [
+    '22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw',
+    '90 22 0:40 / /tmp rw,nosuid - tmpfs tmpfs rw',
+    '91 90 0:40 /systemd-private-0a1-siphond.service-x7/tmp /tmp rw,nosuid - tmpfs tmpfs rw',
+    '92 22 254:0 /var/tmp/systemd-private-0a1-siphond.service-y8/tmp /var/tmp rw - ext4 /dev/vda rw',
+  ];
+  assert.deepEqual(privateFolders(info.join('\n')), ['/tmp', '/var/tmp']);
+  assert.deepEqual(privateFolders(info.slice(0, 2).join('\n')), []);
 });

@@ -7,7 +7,18 @@ import { diagnose } from '../../../../src/sidecar/doctor/diagnose.ts';
 import type { Facts, HookFacts, SiteFacts, Trial } from '../../../../src/sidecar/doctor/facts.ts';
 import { FINDINGS, type FindingCode, isWrong } from '../../../../src/sidecar/doctor/findings.ts';
 import type { Examined } from '../../../../src/wire/worker-protocol.ts';
-import { ceph, healthy, host, hostFacts, site, siteFacts, status, told, user } from './healthy.ts';
+import {
+  ceph,
+  healthy,
+  host,
+  hostFacts,
+  site,
+  siteFacts,
+  socket,
+  status,
+  told,
+  user,
+} from './healthy.ts';
 
 const unit = (spoilt: object) => host({ units: [{ ...hostFacts.units[0]!, ...spoilt }] });
 const hook = (spoilt: Partial<HookFacts>) => host({ hook: { ...hostFacts.hook, ...spoilt } });
@@ -26,6 +37,12 @@ const at = { pool: 'vms', namespace: '', image: 'd' };
 const key = { file: '/k', kind: 'there', type: 'aes256k' } as const;
 const silent = { kind: 'silent', why: 'no answer within 5 s' } as const;
 
+const answered = {
+  kind: 'answers',
+  versions: { libvirt: '9', hypervisor: '7' },
+  domains: [],
+} as const;
+
 const { site: _, ...withoutSite } = healthy;
 
 const CASES: Readonly<Record<FindingCode, Facts>> = {
@@ -41,9 +58,9 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'unit-missing': unit({ isLoaded: false }),
   'unit-disabled': unit({ isEnabled: false }),
   'unit-order': unit({ before: [] }),
-  'socket-missing': site({ sockets: [{ path: '/s', modeWanted: 0o660 }] }),
-  'socket-mode': site({ sockets: [{ path: '/s', mode: 0o666, modeWanted: 0o660 }] }),
-  'group-missing': host({ hasGroup: false }),
+  'socket-missing': site({ sockets: [socket({})] }),
+  'socket-mode': site({ sockets: [socket({ mode: 0o666, group: 'siphon-admin' })] }),
+  'account-missing': host({ missingAccounts: ['siphon-read'] }),
   'spool-backlog': site({ spool: { events: 2, oldestMs: 900_000, bad: 0 } }),
   'spool-bad': site({ spool: { events: 0, bad: 1 } }),
   'hook-missing': hook({ state: 'missing' }),
@@ -64,11 +81,13 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'base-suspect': site({ siphond: { kind: 'answers', status, suspects: ['/b.qcow2'] } }),
   'selinux-label': disk({ selinuxType: 'var_lib_t' }),
   'libvirt-down': site({ libvirt: silent }),
+  'libvirt-closed': site({ libvirt: { ...answered, whyClosed: 'authentication failed' } }),
   'conf-missing': ceph({ conf: 'missing', users: [] }),
   'conf-malformed': failed('usage'),
   'keyring-unreadable': ceph({
     users: [user({ key: { kind: 'unreadable', file: '/k', why: 'EACCES' }, trials: [] })],
   }),
+  'ceph-file-closed': ceph({ closed: ['/etc/ceph/ceph.conf'] }),
   'key-missing': ceph({ users: [user({ key: { kind: 'no-key', files: ['/k'] }, trials: [] })] }),
   'key-type': ceph({
     users: [
@@ -99,6 +118,7 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
     },
   }),
   'clock-unsynchronised': host({ isClockSynchronised: false }),
+  'fill-limits': answers({ fillGroup: { limits: [], absent: ['io'] } }),
   'cluster-warning': health('HEALTH_WARN', 'POOL_APP_NOT_ENABLED'),
   'pools-unknown': ceph({ pools: { images: [], vms: [] } }),
   'vm-key-unchecked': ceph({ vmKeys: [{ user: 'libvirt' }] }),

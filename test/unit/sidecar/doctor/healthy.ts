@@ -6,6 +6,7 @@ import type {
   Facts,
   HostFacts,
   SiteFacts,
+  SocketFacts,
   Trial,
   UserFacts,
 } from '../../../../src/sidecar/doctor/facts.ts';
@@ -51,6 +52,7 @@ export const cluster = (spoilt: Partial<ClusterFacts> = {}): ClusterFacts => ({
   name: 'ceph',
   settings,
   conf: 'readable',
+  closed: [],
   users: [user()],
   pools: { images: ['images'], vms: ['vms'] },
   vmKeys: [{ user: 'libvirt', monCaps: 'profile rbd' }],
@@ -80,10 +82,17 @@ export const status: StatusAnswer = {
   problems: [],
 };
 
+export const socket = (spoilt: Partial<SocketFacts>): SocketFacts => ({
+  path: '/run/siphon/siphon.sock',
+  modeWanted: 0o660,
+  groupWanted: 'siphon-admin',
+  ...spoilt,
+});
+
 export const siteFacts: SiteFacts = {
   config,
   policyProblems: [],
-  sockets: [{ path: '/run/siphon/siphon.sock', mode: 0o660, modeWanted: 0o660 }],
+  sockets: [socket({ mode: 0o660, group: 'siphon-admin' })],
   spool: { events: 0, bad: 0 },
   disk: {
     mount: 'read-only',
@@ -113,7 +122,7 @@ export const hostFacts: HostFacts = {
     },
   ],
   isClockSynchronised: true,
-  hasGroup: true,
+  missingAccounts: [],
   isAppArmorActive: false,
 };
 

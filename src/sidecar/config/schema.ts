@@ -119,7 +119,7 @@ export const CONFIG_SHAPE = z.strictObject({
     path: path()
       .default('/var/lib/siphon/bases-rw')
       .describe(
-        'where bases are written; a file system on a disk, which fills, with space for `cache.limit`',
+        'where bases are written: a folder of the user siphon’s, not in /home, /usr or /etc; on a disk, which fills, with space for `cache.limit`',
       )
       .meta(RESTART),
     mount: path()

@@ -81,6 +81,7 @@ export function capsText(clusters: readonly CapsOfCluster[]): string {
           `# ${jobs.join(', ')}; a user that is there already: ${correct}`,
           create,
         ]),
+        '# then, here, for each keyring: chgrp siphon KEYRING && chmod 640 KEYRING',
       ].join('\n'),
     )
     .join('\n\n');

@@ -70,7 +70,12 @@ function checkSpace({ disk, config }: SiteFacts): Finding[] {
   const found: Finding[] = [];
   if (disk.bases === 'missing')
     found.push(
-      finding('bases-missing', path, 'there is no such folder', `install -d -m 755 ${path}`),
+      finding(
+        'bases-missing',
+        path,
+        'there is no such folder',
+        `install -d -o siphon -g siphon -m 755 ${path}`,
+      ),
     );
   if (disk.bases === 'closed')
     found.push(finding('bases-closed', path, 'not everybody may enter it', `chmod o+x ${path}`));

@@ -4,10 +4,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { orderSpool, parseSpoolName } from '../../../src/hook/events.ts';
+import { must } from '../support/host.ts';
 import { answerAfter, type Bench, listen, openBench } from './filter.ts';
 
 const UUID = '0f6f6d5c-52b1-4b4a-9d3c-1f0c5f6d7a01';
@@ -184,13 +185,44 @@ test('a full spool drops the event and says so; one that cannot be written is no
   assert.deepEqual([blocked.code, blocked.stdout, blocked.stderr], [0, '', '']);
 });
 
-/** A server in a process of its own, to be stopped: it says 204 to ready, then stays alive without a verdict. */
+test('whatever siphond’s user leaves in its folders, root follows no link, opens no pipe, and goes on', async () => {
+  await using bench = await openBench();
+  const precious = path.join(bench.folder, 'precious');
+  await writeFile(precious, 'kept');
+  await mkdir(bench.spool, { mode: 0o700 });
+  await must('chown', 'siphon:siphon', bench.spool);
+  // A bound that is a pipe, or a link to one, is there by its name alone.
+  await mkdir(path.join(bench.run, 'bound'));
+  await must('mkfifo', path.join(bench.run, 'bound/3'), path.join(bench.spool, 'pipe.xml'));
+  await symlink(precious, path.join(bench.spool, 'dropped'));
+  await Promise.all(
+    Array.from({ length: 999 }, (_, n) => symlink(precious, path.join(bench.spool, `${n}.xml`))),
+  );
+  assert.equal((await bench.call(['vm', 'prepare', 'begin', '-'], XML)).code, 0);
+  const dropped = await lstat(path.join(bench.spool, 'dropped'));
+  assert.ok(dropped.isFile(), 'a full spool is said by a file of its own');
+  await must('rm', path.join(bench.spool, '0.xml'));
+  assert.equal((await bench.call(['vm', 'prepare', 'begin', '-'], XML)).code, 0);
+  const [name = ''] = (await readdir(bench.spool)).filter((each) => parseSpoolName(each) !== null);
+  const { uid, mode } = await lstat(path.join(bench.spool, name));
+  assert.equal(uid, Number(await must('id', '-u', 'siphon')));
+  assert.equal(mode & 0o777, 0o600);
+  assert.equal(await readFile(precious, 'utf8'), 'kept');
+  assert.deepEqual((await readdir(bench.folder)).toSorted(), [
+    '50-siphon',
+    'precious',
+    'run',
+    'spool',
+  ]);
+});
+
 /** What siphond says of its bound. */
 async function tell({ run }: Bench, name: string): Promise<void> {
   await mkdir(path.join(run, 'bound'), { recursive: true });
   await writeFile(path.join(run, 'bound', name), '');
 }
 
+/** A server in a process of its own, to be stopped: it says 204 to ready, then stays alive without a verdict. */
 const SLOW_SIPHOND = `
   const server = require('node:http').createServer((request, response) => {
     if (request.method === 'GET') return response.writeHead(204).end();

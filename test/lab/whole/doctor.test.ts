@@ -97,8 +97,8 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     undo: `chgrp siphon ${KEYRING}; chmod 640 ${KEYRING}`,
   },
   'libvirt-closed': {
-    make: 'gpasswd -q -d siphon-libvirt libvirt',
-    undo: 'gpasswd -q -a siphon-libvirt libvirt',
+    make: 'gpasswd -d siphon-libvirt libvirt',
+    undo: 'gpasswd -a siphon-libvirt libvirt',
   },
   'key-wrong': keyring(madeKey(1)),
   'key-type': keyring(madeKey(2)),

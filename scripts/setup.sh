@@ -1,7 +1,8 @@
 #!/bin/bash
 # setup.sh: all that "npm test" and "npm run demo" need on a Debian machine with Node 20 and npm: Debian packages, node_modules, the
 # laboratory's rootfs. npm's scripts call it, nobody else has to. With nothing to do it says nothing and takes a moment.
-#   setup.sh [--releases | --no-lab]    --releases: the rootfs of each release that is tested, else of one
+#   setup.sh [--releases | --no-lab]    --releases: the rootfs of each release that is tested, and what looks over the package and the
+#                                       metrics; else the rootfs of one
 #                                       --no-lab: only what building siphon needs, for a hypervisor that is to run it
 set -euo pipefail
 
@@ -18,7 +19,7 @@ fail() { say "$*"; exit 1; }
 RELEASES=trixie
 case ${1-} in
   '') ;;
-  --releases) RELEASES=trixie,bookworm,forky ;;
+  --releases) RELEASES=trixie,bookworm,forky PACKAGES+=(lintian) ;;
   --no-lab) RELEASES='' PACKAGES=(libatomic1) ;;
   *) say "unknown argument: $1 (there are --releases and --no-lab)"; exit 2 ;;
 esac
@@ -57,9 +58,26 @@ install_modules() {
   echo "$hash" >$stamp
 }
 
+# Debian's promtool alone: its package would start a server here.
+install_promtool() {
+  local folder
+  [ ! -x node_modules/.bin/promtool ] || return 0
+  say "fetching promtool"
+  folder=$(mktemp -d)
+  (
+    cd "$folder"
+    download() { apt-get -q -o APT::Sandbox::User=root download prometheus >&2; }
+    download || { apt-get update -q >&2 && download; }
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar x ./usr/bin/promtool
+  ) || fail "promtool could not be fetched from Debian's package prometheus"
+  mv "$folder/usr/bin/promtool" node_modules/.bin/
+  rm -r "$folder"
+}
+
 [ "$(id -u)" = 0 ] || fail "root is needed: packages are installed, and the laboratory makes namespaces, mounts and network switches"
 { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; } || fail "a Debian machine is needed"
 [ "$(uname -m)" = x86_64 ] || fail "an x86_64 machine is needed"
 install_packages
 install_modules
+case $RELEASES in *,*) install_promtool ;; esac
 [ -z "$RELEASES" ] || exec bash "$SCRIPTS/lab.sh" build --release "$RELEASES"

@@ -57,7 +57,7 @@ const KINDS = {
     concurrency: 1,
     minutesMax: 5,
   },
-  outside: { globs: ['test/outside/**/*.test.ts'], inLab: false, concurrency: 1, minutesMax: 10 },
+  outside: { globs: ['test/outside/**/*.test.ts'], inLab: false, concurrency: 1, minutesMax: 15 },
 } as const;
 type Kind = keyof typeof KINDS;
 

@@ -151,7 +151,7 @@ for (const release of ['bookworm', 'forky'] as const) {
 }
 
 test('lintian finds nothing, but for what is explained', async () => {
-  assert.ok(linted);
+  assert.ok(linted, 'no package was made');
   const { code, stdout, stderr } = await linted;
   assert.deepEqual([code, stdout], [0, ''], stderr);
 });

@@ -47,12 +47,14 @@ const as = (user: string, ...argv: readonly string[]) =>
 const source = async (name: string) =>
   importSource(await rawFile(`${scratch}/${name}`, 16, [0, 3]), `${pool}/${name}`);
 
-async function metrics() {
+/** What a member of the group reads. */
+async function metricsText(): Promise<string> {
   const curl = ['curl', '-fsS', '--unix-socket', '/run/siphon/read.sock', 'http://siphon/metrics'];
   const { code, stdout, stderr } = await as(READER, ...curl);
   assert.equal(code, 0, stderr);
-  return parseExposition(stdout);
+  return stdout;
 }
+const metrics = async () => parseExposition(await metricsText());
 
 /** siphond's lines in the journal since a time, as the objects that they are. */
 async function logSince(since: string): Promise<Record<string, unknown>[]> {
@@ -131,6 +133,9 @@ test('the metrics keep the conventions, and count a fill, a hit, a refusal of by
   assert.equal(valueOf(after, 'siphon_cluster_connected', { cluster: 'ceph' }), 1);
   await siphonJson('unpin', of);
   await siphonJson('evict', of);
+  // With a series of everything that was counted above.
+  const looked = await run('promtool', ['check', 'metrics'], { input: await metricsText() });
+  assert.deepEqual(looked, { code: 0, stdout: '', stderr: '' });
   const evicted = { reason: 'asked' };
   const last = await metrics();
   assert.equal(
@@ -246,6 +251,7 @@ test('paused snapshots: a stop is recorded as skipped, and a set can not be aske
   await defineDomain(cleanup, { name: 'seen-stop', disks: [{ kind: 'rbd', image }] });
   await must('systemctl', 'restart', 'siphond');
   await answering();
+  const since = await now();
   assert.equal((await siphon('pause', 'snapshots')).code, 0);
   const asked = await siphon('snapshot', 'create', 'seen-stop');
   assert.deepEqual([asked.code, /paused: snapshots/.test(asked.stderr)], [5, true], asked.stderr);
@@ -265,5 +271,12 @@ test('paused snapshots: a stop is recorded as skipped, and a set can not be aske
   assert.equal(valueOf(await metrics(), 'siphon_snapshot_sets_total', labels), 1);
   assert.equal((await siphon('resume')).code, 0);
   await stop();
-  await until('a set is taken', async () => (await markedSnapshots(image)).length === 1);
+  const taken = await until('a set is taken', async () =>
+    (await siphonJson<Jobs>('jobs')).find(
+      (job) => job.subject.startsWith('seen-stop') && job.state === 'done',
+    ),
+  );
+  assert.equal((await markedSnapshots(image)).length, 1);
+  const said = (await logSince(since)).filter((line) => line['job'] === taken.id);
+  assert.deepEqual([said[0]?.['msg'], said.at(-1)?.['msg']], ['begun', 'done']);
 });

@@ -101,6 +101,8 @@ public addr = 10.77.0.1
 cluster addr = 10.77.0.1
 osd objectstore = memstore
 memstore device bytes = 8589934592
+# memory is written out by an orderly end alone
+osd fast shutdown = false
 # no scheduler that holds clients to the speed of a disk that is not there
 osd op queue = wpq
 C

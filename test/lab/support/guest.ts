@@ -34,6 +34,8 @@ export interface Guest {
   /** Options of the guest's init: `tiny.mkfs=1 tiny.mark=TEXT tiny.writer=1`. */
   cmdline?: string;
   memoryMiB?: number;
+  /** Boots vda by its boot sector; else the tiny guest's kernel. */
+  boots?: 'vda';
   /** XML that stands inside <metadata>. */
   metadata?: string;
 }
@@ -58,9 +60,7 @@ export function guestXml(guest: Guest): string {
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>/var/lib/siphon-guest/vmlinuz</kernel>
-    <initrd>/var/lib/siphon-guest/initrd.gz</initrd>
-    <cmdline>console=ttyS0 quiet panic=1 mitigations=off nokaslr ${escapeXml(guest.cmdline ?? '')}</cmdline>
+    ${guest.boots === 'vda' ? "<boot dev='hd'/>" : kernelXml(guest.cmdline ?? '')}
   </os>
   <features><acpi/></features>
   ${cpuXml}
@@ -76,6 +76,10 @@ ${guest.disks.map(diskXml).join('\n')}
 </domain>
 `;
 }
+
+const kernelXml = (cmdline: string) => `<kernel>/var/lib/siphon-guest/vmlinuz</kernel>
+    <initrd>/var/lib/siphon-guest/initrd.gz</initrd>
+    <cmdline>console=ttyS0 quiet panic=1 mitigations=off nokaslr ${escapeXml(cmdline)}</cmdline>`;
 
 function diskXml(disk: GuestDisk, index: number): string {
   const target = `<target dev='vd${'abcdefghijklmnopqrstuvwxyz'.charAt(index)}' bus='virtio'/>`;

@@ -156,6 +156,35 @@ test('a disk without room for it refuses the fill before a byte moves', async ()
   }
 });
 
+test('a disk that fills up in mid-fill: the fill fails in words, leaves nothing, and works when there is space', async () => {
+  const [folder, further] = ['/var/lib/siphon/small', '/etc/siphon/conf.d/50-small.toml'];
+  const source = await bigSource(`${pool}/filling`, 64);
+  const files = () => sh(`find ${folder} -type f -size +0 -printf '%s\\n'`);
+  await sh(`mkdir ${folder}; mount -t tmpfs -o size=128m none ${folder}
+    chown --reference=/var/lib/siphon/bases-rw ${folder}
+    mkdir -p $(dirname ${further}); printf '[cache]\\npath = "${folder}"\\nreserve = "1MiB"\\n' >${further}
+    systemctl restart siphond; tc qdisc add dev lo root tbf rate 80mbit burst 256k latency 400ms`);
+  try {
+    await answering();
+    const warm = siphon('warm', source);
+    await until('it is being written', async () => (await files()) !== '');
+    await sh(`! dd if=/dev/zero of=${folder}/filler bs=1M status=none 2>/dev/null`);
+    await sh('tc qdisc del dev lo root');
+    const ran = await warm;
+    assert.equal(ran.code, 8, ran.stderr);
+    assert.match(ran.stderr, /ENOSPC|no space/i);
+    await must('rm', `${folder}/filler`);
+    assert.equal(await files(), '');
+    const again = await siphon('warm', source);
+    assert.equal(again.code, 0, again.stderr);
+  } finally {
+    await run('tc', ['qdisc', 'del', 'dev', 'lo', 'root']);
+    await sh(`rm ${further}; systemctl stop siphond; umount ${folder}; rmdir ${folder}
+      systemctl start siphond`);
+    await answering();
+  }
+});
+
 test('siphond is down: the client says so and how to look', async () => {
   await must('systemctl', 'stop', 'siphond.service', 'siphond.socket');
   try {

@@ -6,7 +6,7 @@ PACKAGES=(systemd-sysv systemd-container dbus iproute2 iputils-ping procps util-
   ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core ceph-common librbd1 python3-rbd python3-rados
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-storage-rbd qemu-system-x86 qemu-utils qemu-block-extra
   librbd-dev librados-dev libvirt-dev
-  e2fsprogs xfsprogs btrfs-progs openssl ca-certificates curl jq libfaketime
+  e2fsprogs xfsprogs btrfs-progs openssl ca-certificates curl jq apparmor libfaketime
   libatomic1) # Node's
 
 # Prints the folder of release $1, present or not.

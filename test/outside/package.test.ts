@@ -199,6 +199,15 @@ test('its documents: man pages, the completion, licences, the bill of materials'
   }
 });
 
+test("its rule for guests under AppArmor is in AppArmor's language", async () => {
+  const parse = (rules: string) =>
+    host.try(`echo '${rules}' | apparmor_parser --skip-kernel-load --skip-cache`);
+  const rule = 'include "/usr/share/siphon/apparmor/libvirt-qemu"';
+  const { code, stderr } = await parse(`profile guest {\n${rule}\n}`);
+  assert.equal(code, 0, stderr);
+  assert.notEqual((await parse(`profile guest {\n${rule}\n/no/permissions\n}`)).code, 0);
+});
+
 test('an upgrade in mid-fill keeps what is there, and the fill is done without being asked again', async () => {
   await makeNewer();
   await host.must(`echo '# mine' >>/etc/siphon/siphon.toml

@@ -4,20 +4,43 @@
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
-import type { SnapshotAt } from '../wire/worker-protocol.ts';
+import type { ImageAt, SnapshotAt } from '../wire/worker-protocol.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import type { Plan } from './job-data.ts';
 import { snapshotName } from './set-id.ts';
+
+/** The connection that makes and removes snapshots, as Ceph prints it: to be known before it takes a lock. */
+export async function ownClient({ ceph }: Cluster): Promise<string> {
+  return (await ceph.call('status', { as: 'snapshot' }, DEADLINE_MS.look)).client;
+}
+
+/** Locks that a former connection of siphon's died with; what anybody else holds stays. */
+export async function dropLocks(
+  { ceph }: Cluster,
+  disks: readonly ImageAt[],
+  client: string | undefined,
+): Promise<void> {
+  if (client === undefined) return;
+  await allOf(
+    disks.map(({ pool, namespace, image }) => {
+      const at = { pool, namespace, image, client };
+      return unlessGone(ceph.call('dropLock', at, DEADLINE_MS.look), { was: 'absent' });
+    }),
+  );
+}
 
 /**
  * Removes all snapshots of an unfinished set, found by their name in each of its images and by the ids of those that are known.
  * @throws OperatingError: something may be left.
  */
 export async function discardPlan(
-  { ceph }: Cluster,
+  cluster: Cluster,
   plan: Plan,
   known: readonly SnapshotAt[] = [],
 ): Promise<void> {
+  const { ceph } = cluster;
+  const images = plan.disks.map(({ at }) => at);
+  await dropLocks(cluster, images, plan.client);
   const snap = snapshotName(plan.setId);
   await allOf(
     plan.disks.map(async ({ at }) => {

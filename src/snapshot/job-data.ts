@@ -31,6 +31,8 @@ export interface Plan {
   readonly quiesced: Quiesced;
   readonly instant: Instant;
   readonly leftOut: SnapshotSet['leftOut'];
+  /** Who takes it, as Ceph prints it: should that die, its locks are siphon's to drop. */
+  readonly client: string;
 }
 
 /** Of a job `snapshot`. With `set` all snapshots exist, and the set is to be recorded. */
@@ -43,7 +45,10 @@ export interface TakeData {
 }
 
 /** Of a job `delete-set`: a recorded set, or what a failed one may have left. */
-export type DeleteData = { readonly set: SnapshotSet } | { readonly leftovers: Plan };
+export type DeleteData = ({ readonly set: SnapshotSet } | { readonly leftovers: Plan }) & {
+  /** Who removes it; absent before that has begun. */
+  readonly client?: string;
+};
 
 /** A stop whose set failed for want of an answer alone; an operator has heard of it, and asks again. */
 export function isWaiting({ event }: Draft, { code }: Pick<WireError, 'code'>): boolean {

@@ -101,7 +101,7 @@ async function removeTaken(parts: SnapshotParts, { plan, set }: TakeData): Promi
 async function recoverRemoval(record: JobRecord, job: Job, removal: Removal): Promise<void> {
   const data = readDeleteData(record.data);
   if (data === null) throw unreadable(record);
-  await removal.discard(data);
+  await removal.discard(job, data);
   job.done();
 }
 

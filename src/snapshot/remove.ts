@@ -2,8 +2,9 @@
 // failed may have left.
 
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
+import type { Job } from '../wire/journal.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
-import { discardPlan, discardSet } from './discard.ts';
+import { discardPlan, discardSet, dropLocks, ownClient } from './discard.ts';
 import type { DeleteData } from './job-data.ts';
 import type { Jobs } from './jobs.ts';
 import type { SnapshotParts } from './ports.ts';
@@ -34,23 +35,27 @@ export class Removal {
     const { state: _, ...set } = kept;
     const job = journal.begin('delete-set', `${set.domainName} ${setId}`, { set });
     this.#removing.add(setId);
-    const finished = this.#jobs.run(job, () => this.removeSet(set));
+    const finished = this.#jobs.run(job, () => this.discard(job, { set }));
     const leave = () => this.#removing.delete(setId);
     finished.then(leave, leave);
     return { jobId: job.id, finished };
   }
 
-  /** In Ceph and in the catalogue. May be done again. */
-  async removeSet(set: SnapshotSet): Promise<void> {
-    const { catalogue, byFsid } = this.#parts;
-    if (catalogue.get(set.id) !== undefined) catalogue.put(set, 'deleting');
-    await discardSet(await byFsid(set.fsid), set);
-    catalogue.remove(set.id);
+  /** May be done again, after whoever did it before is gone. */
+  async discard(job: Job, data: DeleteData): Promise<void> {
+    const isSet = 'set' in data;
+    if (isSet && this.#isKnown(data.set)) this.#parts.catalogue.put(data.set, 'deleting');
+    const cluster = await this.#parts.byFsid(isSet ? data.set.fsid : data.leftovers.fsid);
+    const images = isSet ? data.set.disks : data.leftovers.disks.map(({ at }) => at);
+    await dropLocks(cluster, images, data.client);
+    job.step('removing', { ...data, client: await ownClient(cluster) });
+    if (!isSet) return discardPlan(cluster, data.leftovers);
+    await discardSet(cluster, data.set);
+    this.#parts.catalogue.remove(data.set.id);
   }
 
-  async discard(data: DeleteData): Promise<void> {
-    if ('set' in data) return this.removeSet(data.set);
-    await discardPlan(await this.#parts.byFsid(data.leftovers.fsid), data.leftovers);
+  #isKnown({ id }: SnapshotSet): boolean {
+    return this.#parts.catalogue.get(id) !== undefined;
   }
 
   /** Durably begun when it returns. Where the cluster cannot be reached then, recovery goes on with it. */
@@ -60,7 +65,7 @@ export class Removal {
     const looked = this.#jobs.runUntilDone(job, async () => {
       await wait(LOOK_AGAIN_MS, job.signal);
       if (job.signal.aborted) throw unable('cancelled', setId, 'it was asked to end');
-      await this.discard(data);
+      await this.discard(job, data);
       job.done();
     });
     looked.catch(() => undefined); // a defect, and told as one

@@ -16,7 +16,7 @@ import {
   newlyLocked,
   type TakeDecision,
 } from './decide.ts';
-import { allOf, discardPlan, discardSet } from './discard.ts';
+import { allOf, discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
 import type { SnapshotParts } from './ports.ts';
@@ -53,7 +53,8 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const disks = chosen.map(({ target, source: { pool, namespace, image } }) => {
     return { target, at: { pool, namespace, image } };
   });
-  const plan: Plan = { setId: draft.setId, fsid, disks, quiesced, instant, leftOut };
+  const client = await ownClient(cluster);
+  const plan: Plan = { setId: draft.setId, fsid, disks, quiesced, instant, leftOut, client };
   stopIfAsked(taking);
   job.step('taking', { draft, plan });
   const work: Work = { taking, cluster, plan, made: await createAll(cluster, plan) };

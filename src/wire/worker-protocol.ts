@@ -105,8 +105,11 @@ export interface SnapshotAt {
 
 /** The `ceph` role: one worker a cluster, kept warm. */
 export interface CephMethods {
-  /** Who is there, as this user's connection sees it; not stated: the fill user's. */
-  status: { params: { readonly as?: 'fill' | 'snapshot' }; result: { readonly fsid: string } };
+  /** Who is there, as this user's connection sees it, and who that is (`client.4123`); not stated: the fill user's. */
+  status: {
+    params: { readonly as?: 'fill' | 'snapshot' };
+    result: { readonly fsid: string; readonly client: string };
+  };
   /** What of librbd not every release has, as this host's has it; asks no cluster. */
   abilities: { params: Record<string, never>; result: readonly Ability[] };
   /** Names to ids and facts, with siphon's own properties record. `not-found` names pool, image or snapshot. */
@@ -130,6 +133,11 @@ export interface CephMethods {
   createSnapshot: {
     params: ImageAt & { readonly snap: string };
     result: SnapshotAt & { readonly sizeBytes: number };
+  };
+  /** Takes the exclusive lock from `client`, a connection of siphon's that ended with it. As the snapshot user. */
+  dropLock: {
+    params: ImageAt & { readonly client: string };
+    result: { readonly was: 'dropped' | 'absent' };
   };
   /** Removes one of siphon's snapshots, found by image id, snap id and name together; anything unmarked is refused. */
   removeSnapshot: { params: SnapshotAt; result: { readonly was: 'removed' | 'absent' } };

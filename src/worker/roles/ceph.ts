@@ -7,6 +7,7 @@ import type { Role, StartRole } from '../role.ts';
 import { Connections } from './ceph/connections.ts';
 import { examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
+import { dropLock } from './ceph/lock-break.ts';
 import { setProperties } from './ceph/properties.ts';
 import { listSets, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
@@ -33,6 +34,7 @@ export const startCephRole = ((settings) => {
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
       createSnapshot: (at, { signal }) =>
         connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
+      dropLock: (at) => connections.as('snapshot', (session) => dropLock(session, at)),
       removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),
       listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),

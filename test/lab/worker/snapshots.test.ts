@@ -186,6 +186,33 @@ test('a live lock owner takes part; a dead one makes a disk busy, and no lock is
   assert.equal((await snapsOf(at.image)).length, 1);
 });
 
+test('the lock of a worker that was killed in the middle is dropped, by its name alone', async () => {
+  const at = await disk();
+  const doomed = cephWorker(users, { settings: { timeoutMs: 60_000 } });
+  await using _ = doomed;
+  const { client } = await doomed.call('status', { as: 'snapshot' }, soon);
+  const lockOwners = async () => (await worker.call('imageUse', at, soon)).lockOwners;
+  const drop = (of: string) => worker.call('dropLock', { ...at, client: of }, soon);
+  // Without monitors there is no snapshot, after the lock was taken.
+  await must('systemctl', 'kill', '-s', 'STOP', 'ceph-mon-a');
+  try {
+    const call = doomed.call('createSnapshot', { ...at, snap: 'siphon.doomed' }, soon);
+    call.catch(() => undefined);
+    await until('it holds the lock', async () => (await lockOwners()).includes(client));
+    process.kill(doomed.stats.pid!, 'SIGKILL');
+    await failing(call, 'unavailable', /./);
+  } finally {
+    await must('systemctl', 'kill', '-s', 'CONT', 'ceph-mon-a');
+  }
+  assert.deepEqual(await drop('client.1'), { was: 'absent' });
+  assert.deepEqual(await lockOwners(), [client]);
+  assert.deepEqual(await drop(client), { was: 'dropped' });
+  assert.deepEqual(await drop(client), { was: 'absent' });
+  await worker.call('createSnapshot', { ...at, snap: 'siphon.after' }, soon);
+  const { client: mine } = await worker.call('status', { as: 'snapshot' }, soon);
+  assert.deepEqual(await drop(mine), { was: 'absent' });
+});
+
 test('a lock owner that hangs, as a stopped QEMU does, loses neither its lock nor its disk', async () => {
   const at = await disk();
   const holder = await holdLock(at.image);

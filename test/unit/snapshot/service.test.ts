@@ -207,6 +207,45 @@ test('any call that fails leaves nothing behind, and is said', async () => {
   }
 });
 
+/** Life ends while its worker holds the disks' locks for this call; the next one has another worker. */
+async function diedHolding(made: World, call: string, work: (life: Life) => void): Promise<void> {
+  const images = ['root', 'data'].map((image) => made.image({ image }));
+  made.beforeCeph = (method) => {
+    if (method !== call) return undefined;
+    for (const image of images) image.lockOwners = [made.client];
+    return new Promise<never>(() => undefined);
+  };
+  const life = new Life(made);
+  work(life);
+  await until(() => images.every((image) => image.lockOwners.length > 0));
+  made.beforeCeph = () => undefined;
+  made.client = 'client.200';
+}
+
+test('what a killed worker held is let go, and the stop has its set all the same', async () => {
+  const made = world();
+  await diedHolding(made, 'createSnapshot', (life) => life.room.onRelease(releaseOf(XML)));
+  await new Life(made).recover();
+  assertTidy(made);
+  assert.equal(made.catalogue.size, 1);
+  assert.deepEqual(made.image({ image: 'root' }).lockOwners, []);
+});
+
+test('a killed worker that removed a set keeps no lock either; another’s lock stays', async () => {
+  const made = world();
+  const first = new Life(made);
+  first.room.onRelease(releaseOf(XML));
+  await first.settle();
+  const [set] = made.catalogue.values();
+  await diedHolding(made, 'removeSnapshot', (life) => life.room.remove(set?.id ?? ''));
+  made.image({ image: 'data' }).lockOwners = ['client.7'];
+  await new Life(made).recover();
+  assertTidy(made);
+  assert.equal(made.catalogue.size, 0);
+  assert.deepEqual(made.image({ image: 'root' }).lockOwners, []);
+  assert.deepEqual(made.image({ image: 'data' }).lockOwners, ['client.7']);
+});
+
 test('a snapshot that appears after its call had failed is found and removed', async () => {
   const made = world();
   made.beforeCeph = (method, params) => {

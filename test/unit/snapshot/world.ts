@@ -36,6 +36,8 @@ export class World {
   pauses: readonly Pause[] = [];
   /** Of the domain, as libvirt says it; undefined: it does not answer. */
   isActive: boolean | undefined = false;
+  /** The connection of siphon's worker. */
+  client = 'client.100';
   /** Why it stopped, as its state says; undefined: libvirt does not know. */
   stopReason: ReleaseReason | undefined;
   /** May throw, or wait, before libvirt answers. */
@@ -219,6 +221,8 @@ export class Life {
 }
 
 type Asked =
+  | 'status'
+  | 'dropLock'
   | 'imageUse'
   | 'createSnapshot'
   | 'removeSnapshot'
@@ -242,6 +246,13 @@ function cephMethods(world: World): Fake {
         lockOwners: [...lockOwners],
         watchers: [...watchers],
       };
+    },
+    status: () => ({ fsid: FSID, client: world.client }),
+    dropLock({ client, ...params }) {
+      const image = world.image(params);
+      if (client === world.client || !image.lockOwners.includes(client)) return { was: 'absent' };
+      image.lockOwners = image.lockOwners.filter((each) => each !== client);
+      return { was: 'dropped' };
     },
     createSnapshot(params) {
       const image = world.image(params);

@@ -4,18 +4,19 @@ import { feature, listImages, listSnapshots, type Pool, type Snapshot } from 'ce
 import { OperatingError } from '../../../wire/errors.ts';
 import { formatSource } from '../../../wire/source.ts';
 import type { SourceFacts, SourceIds, SourceName } from '../../../wire/vocabulary.ts';
-import type { SourcePresence } from '../../../wire/worker-protocol.ts';
+import type { CephMethods, SourcePresence } from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
+import { clientOf } from './lock-break.ts';
 import { freshSnapshots, inImage, openImage, openPool, placeOf } from './open.ts';
 import { readProperties } from './properties.ts';
 
 /** Asks a monitor: a connection alone proves nothing about now. */
-export async function status({ cluster, fsid }: Session): Promise<{ readonly fsid: string }> {
+export async function status({ cluster, fsid }: Session): Promise<CephMethods['status']['result']> {
   await during({ op: 'ask the monitors', subject: fsid }, () =>
     cluster.monCommand({ prefix: 'fsid' }),
   );
-  return { fsid };
+  return { fsid, client: clientOf(cluster) };
 }
 
 /** @throws OperatingError not-found, naming the pool, the image or the snapshot; mismatch for a source of another cluster */

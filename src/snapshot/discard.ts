@@ -24,7 +24,7 @@ export async function dropLocks(
   await allOf(
     disks.map(({ pool, namespace, image }) => {
       const at = { pool, namespace, image, client };
-      return unlessGone(ceph.call('dropLock', at, DEADLINE_MS.look), { was: 'absent' });
+      return unlessGone(ceph.call('dropLock', at, DEADLINE_MS.drop), { was: 'absent' });
     }),
   );
 }

@@ -134,7 +134,7 @@ export interface CephMethods {
     params: ImageAt & { readonly snap: string };
     result: SnapshotAt & { readonly sizeBytes: number };
   };
-  /** Takes the exclusive lock from `client`, a connection of siphon's that ended with it. As the snapshot user. */
+  /** Takes the exclusive lock from `client`, a connection of siphon's that ended with it, and waits for its watch to end. As the snapshot user. */
   dropLock: {
     params: ImageAt & { readonly client: string };
     result: { readonly was: 'dropped' | 'absent' };

@@ -34,7 +34,8 @@ export const startCephRole = ((settings) => {
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
       createSnapshot: (at, { signal }) =>
         connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
-      dropLock: (at) => connections.as('snapshot', (session) => dropLock(session, at)),
+      dropLock: (at, { signal }) =>
+        connections.as('snapshot', (session) => dropLock(session, at, signal)),
       removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),
       listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),

@@ -192,7 +192,9 @@ test('the lock of a worker that was killed in the middle is dropped, by its name
   await using _ = doomed;
   const { client } = await doomed.call('status', { as: 'snapshot' }, soon);
   const lockOwners = async () => (await worker.call('imageUse', at, soon)).lockOwners;
-  const drop = (of: string) => worker.call('dropLock', { ...at, client: of }, soon);
+  const drop = (of: string) => {
+    return worker.call('dropLock', { ...at, client: of }, { deadlineMs: 60_000 });
+  };
   // Without monitors there is no snapshot, after the lock was taken.
   await must('systemctl', 'kill', '-s', 'STOP', 'ceph-mon-a');
   try {

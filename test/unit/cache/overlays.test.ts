@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { baseId, basePath } from '../../../src/domain/base-path.ts';
 import { parseDomain } from '../../../src/domain/domain.ts';
-import { freshWorld, idsOf, MIB, qcow2, sourceOf, type World } from './support.ts';
+import { freshWorld, HIDDEN, idsOf, MIB, qcow2, sourceOf, type World } from './support.ts';
 
 const GUEST_PATH = basePath('/srv/bases', idsOf('a'), 'raw');
 const OF = { bases: [baseId(idsOf('a'))] };
@@ -135,4 +135,11 @@ test("the folders of domains' disks are looked into, not below them; a raw disk 
   assert.match(await reasonOf(world, true), /^keep/);
   rmSync(elsewhere, { recursive: true });
   assert.match(await reasonOf(world), /^evict/);
+});
+
+test('a domain whose disk lies where siphond does not see the host’s files keeps every base', async () => {
+  await using world = await worldWithOverlays();
+  assert.match(await reasonOf(world, true), /^evict/);
+  await world.cache.basesOf(domainWith(`${HIDDEN}/of/disk.qcow2`, 'qcow2'));
+  assert.match(await reasonOf(world), /^keep: .*siphond does not see the host's \/hidden\/of/);
 });

@@ -27,6 +27,8 @@ import type { FillSpec } from '../../../src/wire/worker-protocol.ts';
 
 export const FSID = '7b7e4c4e-6c1a-4b7e-9a55-0d7c5e0a9b11';
 export const MIB = 1024 * 1024;
+/** Where this host has files that siphond does not see. */
+export const HIDDEN = '/hidden';
 export const NOBODY = '';
 
 /** The world beyond the cache: which sources there are, and what goes wrong with them. */
@@ -88,7 +90,7 @@ export async function openWorld(
     pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
-    hiddenFolders: [],
+    hiddenFolders: [HIDDEN],
     readFreeBytes: () => world.freeBytes,
   };
   Object.assign(world, {

@@ -65,7 +65,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const journal = openJournal({ rows: catalogue.jobs, log, onEnd: counts.jobEnded });
   const pauses = openPauses({ shelf: catalogue.pauses, log, now: Date.now });
   const warn = (text: string) => log.warn(text);
-  const fillGroup = openFillGroup({ limits: config.fills, warn });
+  const fillGroup = openFillGroup({ limits: () => config.fills, warn });
   const stores: Stores = { config, log, catalogue, journal, pauses, counts, fillGroup };
   const looks: { poke(): void }[] = [];
   const connected: (() => void)[] = [];

@@ -3,7 +3,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type FillLimits, groupOf, planFillGroup } from './fill-group-plan.ts';
+import { type FillGroupPlan, type FillLimits, groupOf, planFillGroup } from './fill-group-plan.ts';
 
 const TREE = '/sys/fs/cgroup';
 const OWN = 'siphond';
@@ -25,7 +25,8 @@ export interface FillGroupStanding {
 }
 
 export interface FillGroupParts {
-  readonly limits: FillLimits;
+  /** As they are now; they are put in force before each fill. */
+  readonly limits: () => FillLimits;
   readonly env?: NodeJS.ProcessEnv;
   /** For tests: another tree, another place in it. */
   readonly tree?: string;
@@ -34,13 +35,13 @@ export interface FillGroupParts {
 
 /** Makes the group where the unit says that the tree is ours. Before any worker is started. */
 export function openFillGroup(parts: FillGroupParts): FillGroup {
-  const { limits, env = process.env, tree = TREE, warn } = parts;
+  const { env = process.env, tree = TREE, warn } = parts;
   if (env['SIPHON_DELEGATED_CGROUP'] !== 'yes')
     return without('this siphond was not given a control group by its unit');
   try {
     const group = groupOf(readFileSync('/proc/self/cgroup', 'utf8'));
     if (group === undefined) return without('this host has no unified control groups');
-    return make(path.join(tree, group), limits, warn);
+    return make(path.join(tree, group), parts);
   } catch (error) {
     warn((error as Error).message);
     return without((error as Error).message);
@@ -51,12 +52,34 @@ function without(why: string): FillGroup {
   return { adopt: () => undefined, standing: { limits: [], absent: [], why } };
 }
 
-function make(root: string, wanted: FillLimits, warn: (text: string) => void): FillGroup {
+function make(root: string, { limits, warn }: FillGroupParts): FillGroup {
   for (const name of [OWN, FILLS]) makeGroup(path.join(root, name));
   // A group that passes controllers on holds no processes itself (cgroup-v2.rst, "no internal process").
   writeFileSync(path.join(root, OWN, 'cgroup.procs'), String(process.pid));
   const available = readFileSync(path.join(root, 'cgroup.controllers'), 'utf8').split(/\s+/);
-  const plan = planFillGroup(available, wanted);
+  const apply = () => {
+    const found = limit(root, planFillGroup(available, limits()));
+    if (found.why !== undefined) warn(found.why);
+    return found;
+  };
+  let standing = apply();
+  return {
+    get standing() {
+      return standing;
+    },
+    adopt(pid) {
+      standing = apply();
+      try {
+        writeFileSync(path.join(root, FILLS, 'cgroup.procs'), String(pid));
+      } catch (error) {
+        warn(`a fill worker is not in its group: ${(error as Error).message}`);
+      }
+    },
+  };
+}
+
+/** Writes the limits, each by itself: what the kernel takes is in force. */
+function limit(root: string, { enable, limits, absent }: FillGroupPlan): FillGroupStanding {
   const failed: string[] = [];
   const write = (file: string, value: string): boolean => {
     try {
@@ -67,22 +90,12 @@ function make(root: string, wanted: FillLimits, warn: (text: string) => void): F
       return false;
     }
   };
-  for (const controller of plan.enable) write('cgroup.subtree_control', `+${controller}`);
-  const inForce = plan.limits.filter(({ file, value }) => write(path.join(FILLS, file), value));
-  for (const each of failed) warn(each);
+  for (const controller of enable) write('cgroup.subtree_control', `+${controller}`);
+  const inForce = limits.filter(({ file, value }) => write(path.join(FILLS, file), value));
   return {
-    adopt(pid) {
-      try {
-        writeFileSync(path.join(root, FILLS, 'cgroup.procs'), String(pid));
-      } catch (error) {
-        warn(`a fill worker is not in its group: ${(error as Error).message}`);
-      }
-    },
-    standing: {
-      limits: inForce.map(({ file, value }) => `${file}=${value}`),
-      absent: plan.absent,
-      ...(failed.length > 0 && { why: failed.join('; ') }),
-    },
+    limits: inForce.map(({ file, value }) => `${file}=${value}`),
+    absent,
+    ...(failed.length > 0 && { why: failed.join('; ') }),
   };
 }
 

@@ -18,6 +18,10 @@ import { CONFIG_SCHEMA, CONFIG_SHAPE, type ConfigFile, TOGETHER } from './schema
 const CONFIG_BYTES_MAX = 1024 * 1024;
 const FILES_MAX = 1000;
 
+/** For each of the fills that may run at once, and one more that a hook may wait for. */
+const FILL_BYTES = 512 * 1024 * 1024;
+const FILL_TASKS = 256;
+
 export interface Config {
   readonly cache: {
     readonly path: string;
@@ -187,8 +191,8 @@ export function toConfig(file: ConfigFile): Config {
       overlayFolders: cache.overlays,
     },
     fills: {
-      memoryBytes: fills.memory,
-      tasks: fills.tasks,
+      memoryBytes: fills.memory ?? FILL_BYTES * cache.fill_concurrency,
+      tasks: fills.tasks ?? FILL_TASKS * cache.fill_concurrency,
       cpuWeight: fills.cpu_weight,
       ioWeight: fills.io_weight,
     },

@@ -156,21 +156,21 @@ export const CONFIG_SHAPE = z.strictObject({
   }),
   fills: table({
     memory: size(256 * 1024 * 1024)
-      .prefault('2GiB')
+      .exactOptional()
       .describe(
-        'what all fill workers together may hold in memory, with what they have read and written and the kernel still keeps (memory.max)',
-      )
-      .meta(RESTART),
+        'what all fill workers together may hold in memory, with what they have read and written and the kernel still keeps (memory.max); where it is not stated, 512 MiB for each of `cache.fill_concurrency`',
+      ),
     tasks: wholeNumber(128, 100_000)
-      .default(1024)
-      .describe('how many threads all fill workers together may have (pids.max)')
-      .meta(RESTART),
-    cpu_weight: weight()
-      .describe('their share of the processors where these are short; anybody else has 100')
-      .meta(RESTART),
-    io_weight: weight()
-      .describe('their share of the disks where these are short; anybody else has 100')
-      .meta(RESTART),
+      .exactOptional()
+      .describe(
+        'how many threads all fill workers together may have (pids.max); where it is not stated, 256 for each of `cache.fill_concurrency`',
+      ),
+    cpu_weight: weight().describe(
+      'their share of the processors where these are short; anybody else has 100',
+    ),
+    io_weight: weight().describe(
+      'their share of the disks where these are short; anybody else has 100',
+    ),
   }),
   clusters: z
     .record(

@@ -46,10 +46,6 @@ const OTHER: Readonly<Record<string, string>> = {
 const RESTART = [
   'cache.path',
   'cache.mount',
-  'fills.memory',
-  'fills.tasks',
-  'fills.cpu_weight',
-  'fills.io_weight',
   'hook.spool',
   'libvirt.uri',
   'state.path',

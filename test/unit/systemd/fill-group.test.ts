@@ -49,7 +49,13 @@ async function treeWith(controllers: string) {
 test('siphond goes into one leaf, a fill worker into the limited one', async () => {
   await using at = await treeWith('memory pids\n');
   const env = { SIPHON_DELEGATED_CGROUP: 'yes' };
-  const group = openFillGroup({ limits: LIMITS, env, tree: at.tree, warn: assert.fail });
+  let limits = LIMITS;
+  const group = openFillGroup({
+    limits: () => limits,
+    env,
+    tree: at.tree,
+    warn: assert.fail,
+  });
   assert.deepEqual(group.standing, {
     limits: ['memory.max=2147483648', 'pids.max=1024'],
     absent: ['cpu', 'io'],
@@ -58,18 +64,23 @@ test('siphond goes into one leaf, a fill worker into the limited one', async () 
   assert.equal(at.read('siphond/cgroup.procs'), String(process.pid));
   assert.equal(at.read('fills/cgroup.procs'), '4711');
   assert.equal(at.read('fills/memory.max'), '2147483648');
+  // Changed limits are in force from the next fill on.
+  limits = { ...LIMITS, tasks: 99 };
+  group.adopt(4712);
+  assert.equal(at.read('fills/pids.max'), '99');
+  assert.deepEqual(group.standing.limits, ['memory.max=2147483648', 'pids.max=99']);
 });
 
 test('without a group of its own, or a tree that it may change, fills go on and it is said', async () => {
   await using at = await treeWith('');
-  const parts = { limits: LIMITS, tree: at.tree };
+  const parts = { limits: () => LIMITS, tree: at.tree };
   const byHand = openFillGroup({ ...parts, env: {}, warn: assert.fail });
   assert.match(byHand.standing.why ?? '', /not given a control group/);
   byHand.adopt(4711);
   const warned: string[] = [];
   const warn = (text: string) => void warned.push(text);
   const env = { SIPHON_DELEGATED_CGROUP: 'yes' };
-  const absent = openFillGroup({ limits: LIMITS, env, tree: '/proc/none', warn });
+  const absent = openFillGroup({ limits: () => LIMITS, env, tree: '/proc/none', warn });
   assert.match(absent.standing.why ?? '', /ENOENT/);
   assert.equal(warned.length, 1);
 });

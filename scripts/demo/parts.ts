@@ -1,6 +1,6 @@
 // What the demo works on: a certificate and a signature made by openssl, images, a domain.
 
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { must, sh } from '../../test/lab/support/host.ts';
 
 export const WORK = '/var/lib/siphon/demo';
@@ -8,24 +8,9 @@ export const CERTIFICATE = '7f6d2f0e-52c9-4a1b-9a2a-0d9d3d5f6a11';
 
 /** The least cephx users of README, with the pools of the lab; siphon installed, which may read their keyrings. */
 export async function installSiphon(projectFolder: string): Promise<void> {
-  const key = (user: string, osd: string) =>
-    must(
-      'ceph',
-      'auth',
-      'get-or-create',
-      `client.${user}`,
-      'mon',
-      'allow r',
-      'osd',
-      osd,
-      '-o',
-      `/etc/ceph/ceph.client.${user}.keyring`,
-    );
-  await Promise.all([
-    key('siphon-fill', 'profile rbd-read-only pool=images'),
-    key('siphon-snapshot', 'profile rbd pool=vms'),
-    key('siphon-publish', 'profile rbd pool=images'),
-  ]);
+  const readme = await readFile(`${projectFolder}/README.md`, 'utf8');
+  const commands = readme.match(/^ceph auth get-or-create .*$/gm) ?? [];
+  await Promise.all(commands.map(sh));
   await must('bash', `${projectFolder}/scripts/install.sh`);
   await sh('cd /etc/ceph; chgrp siphon ceph.client.siphon-*; chmod 640 ceph.client.siphon-*');
 }

@@ -18,7 +18,7 @@ import { takeActivation } from './sockets.ts';
 const USAGE = `siphond [--config FILE]               serves (default: ${CONFIG_PATH}, or the defaults);
                                       SIGHUP reads the config again
 siphond --check-config FILE [--json]  tells every mistake in FILE and the conf.d beside it, or that there is none
-siphond --doctor [--images POOL,…] [--vms POOL,…] [--caps] [--config FILE] [--json]
+siphond --doctor [--images POOL[/NAMESPACE],…] [--vms …] [--caps] [--config FILE] [--json]
                                       tells what is wrong on this host; --caps: the least cephx caps
 siphond --version`;
 /** Then it goes as a kill -9 would have it. Below the unit's TimeoutStopSec. */

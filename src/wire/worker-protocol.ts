@@ -154,6 +154,7 @@ export interface CephMethods {
   examine: {
     params: {
       readonly as: keyof CephSettings['users'];
+      /** `POOL[/NAMESPACE]` */
       readonly pools: readonly string[];
       readonly disks: readonly ImageAt[];
     };
@@ -186,7 +187,7 @@ export interface Examined {
     readonly at: ImageAt;
     readonly trial:
       | { readonly kind: 'there'; readonly hasLock: boolean }
-      | { readonly kind: 'absent' | 'untold' };
+      | { readonly kind: 'absent' | 'may-not' | 'untold' };
   }[];
 }
 

@@ -19,8 +19,8 @@ export function addDoctor(program: Command): void {
     .command('doctor')
     .description('what is wrong on this host, and what to type; exit code 1 where anything is')
     .option('--caps', 'print the least cephx caps, as the commands that give them')
-    .option('--images <pools>', 'the pools of source images, POOL,POOL…')
-    .option('--vms <pools>', "the pools of domains' disks, POOL,POOL…")
+    .option('--images <pools>', 'the pools of source images, POOL[/NAMESPACE],…')
+    .option('--vms <pools>', "the pools of domains' disks, POOL[/NAMESPACE],…")
     .option('--config <file>', "siphond's config", CONFIG_PATH)
     .option('--json', 'print JSON')
     .action(doctor);

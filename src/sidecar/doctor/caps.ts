@@ -1,23 +1,16 @@
 // The least cephx caps of each user, and the commands that give them. Pure.
 
+import { type Identity, MON_CAPS, osdGrants, type Pools } from '../../wire/caps.ts';
 import type { CephSettings, CephUser } from '../../wire/worker-protocol.ts';
-import type { Job } from './facts.ts';
-
-export interface Pools {
-  /** Of source images. */
-  readonly images: readonly string[];
-  /** Of domains' disks. */
-  readonly vms: readonly string[];
-}
 
 export interface UserCaps {
   readonly user: CephUser;
-  readonly jobs: readonly Job[];
+  readonly jobs: readonly Identity[];
   readonly mon: string;
   readonly osd: string;
 }
 
-const JOBS: readonly Job[] = ['fill', 'snapshot', 'publish'];
+const JOBS: readonly Identity[] = ['fill', 'snapshot', 'publish'];
 
 /** What each of a cluster's users needs for the jobs that the config gives it, and no more. */
 export function capsFor({ users }: Pick<CephSettings, 'users'>, pools: Pools): UserCaps[] {
@@ -25,17 +18,8 @@ export function capsFor({ users }: Pick<CephSettings, 'users'>, pools: Pools): U
   return names.map((name) => {
     const jobs = JOBS.filter((job) => users[job].name === name);
     const user = users[jobs[0] ?? 'fill'];
-    // Not 'profile rbd', nor its read-only kin: they may blocklist a running QEMU.
-    return { user, jobs, mon: 'allow r', osd: osdCaps(jobs, pools) };
+    return { user, jobs, mon: MON_CAPS, osd: osdGrants(jobs, pools).join(', ') };
   });
-}
-
-function osdCaps(jobs: readonly Job[], { images, vms }: Pools): string {
-  const profiles = new Map<string, string>();
-  if (jobs.includes('fill')) for (const pool of images) profiles.set(pool, 'rbd-read-only');
-  if (jobs.includes('publish')) for (const pool of images) profiles.set(pool, 'rbd');
-  if (jobs.includes('snapshot')) for (const pool of vms) profiles.set(pool, 'rbd');
-  return [...profiles].map(([pool, profile]) => `profile ${profile} pool=${pool}`).join(', ');
 }
 
 const DEFAULT_CONF = '/etc/ceph/ceph.conf';

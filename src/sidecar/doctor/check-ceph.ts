@@ -31,7 +31,7 @@ function checkCluster(cluster: ClusterFacts): Finding[] {
     ),
     ...cluster.users.flatMap((user) => checkUser(cluster, user)),
     ...told.slice(0, 1).flatMap((examined) => checkHealth(cluster.name, examined)),
-    ...told.flatMap(({ disks }) => disks.flatMap(checkDisk)),
+    ...told.flatMap(({ disks }) => disks.flatMap((disk) => checkDisk(cluster, disk))),
     ...cluster.vmKeys.flatMap(checkVmKey),
     ...checkAbilities(cluster.abilities),
     ...(cluster.pools.images.length + cluster.pools.vms.length === 0
@@ -97,6 +97,12 @@ function keyFinding({ name, key }: UserFacts, why: string): Finding {
   return finding('key-type', entity, `its key is of type ${key.type}`, ...allow, anew);
 }
 
+function correction({ settings, pools }: ClusterFacts, name: string): string[] {
+  return capsFor(settings, pools)
+    .filter((each) => each.user.name === name)
+    .map((caps) => grant('caps', caps, settings.conf));
+}
+
 function checkTrial(
   cluster: ClusterFacts,
   { name }: UserFacts,
@@ -104,9 +110,7 @@ function checkTrial(
   { pools, mayBlocklist }: Examined,
 ): Finding[] {
   const entity = `client.${name}`;
-  const fix = capsFor(cluster.settings, cluster.pools)
-    .filter((each) => each.user.name === name)
-    .map((caps) => grant('caps', caps, cluster.settings.conf));
+  const fix = correction(cluster, name);
   const found: Finding[] = [];
   if (mayBlocklist)
     found.push(
@@ -164,11 +168,16 @@ function checkHealth(name: string, { health, release }: Examined): Finding[] {
   ];
 }
 
-function checkDisk({ at, trial }: Examined['disks'][number]): Finding[] {
+function checkDisk(cluster: ClusterFacts, { at, trial }: Examined['disks'][number]): Finding[] {
   const image = [at.pool, at.namespace, at.image].filter(Boolean).join('/');
   if (trial.kind === 'absent') {
     const what = 'a domain names this image, and it is not there';
     return [finding('disk-missing', image, what, `rbd ls ${at.pool}`)];
+  }
+  if (trial.kind === 'may-not') {
+    const { name } = cluster.settings.users.snapshot;
+    const what = `it may not open ${image}, or the image that this is a clone of`;
+    return [finding('caps-missing', `client.${name}`, what, ...correction(cluster, name))];
   }
   if (trial.kind !== 'there' || trial.hasLock) return [];
   const what = 'its feature exclusive-lock is off';

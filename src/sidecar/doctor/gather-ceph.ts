@@ -1,6 +1,7 @@
 // Looks at each cluster as each of its users, through workers of its own.
 
 import { readFile } from 'node:fs/promises';
+import type { Pools } from '../../wire/caps.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephMethods, CephSettings, ImageAt } from '../../wire/worker-protocol.ts';
@@ -8,7 +9,6 @@ import { startWorker, type Worker } from '../../worker/supervisor/index.ts';
 import type { ClusterConfig } from '../config/load.ts';
 import { workerProgram } from '../worker-program.ts';
 import { LOOK_MS_MAX, mayRead } from './bounds.ts';
-import type { Pools } from './caps.ts';
 import type { ClusterFacts, Job, Trial, UserFacts, VmKeyFacts } from './facts.ts';
 import { BRIEF, QUIET } from './gather-libvirt.ts';
 import { findKey } from './keyring.ts';

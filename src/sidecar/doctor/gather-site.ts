@@ -106,7 +106,9 @@ export async function gatherSiphond(config: Config): Promise<SiphondFacts & Know
       getJson<BasesAnswer>(socket, '/v1/bases'),
     ]);
     const suspects = bases.filter((base) => base.state === 'suspect').map((base) => base.path);
-    const sources = bases.map(({ ids, name }) => ({ fsid: ids.fsid, pool: name.pool }));
+    const sources = bases.map(({ ids, name }) => {
+      return { fsid: ids.fsid, pool: name.pool, namespace: ids.namespace };
+    });
     return { kind: 'answers', status, suspects, sources };
   } catch (error) {
     return { kind: 'silent', why: (error as Error).message, sources: [] };
@@ -115,5 +117,9 @@ export async function gatherSiphond(config: Config): Promise<SiphondFacts & Know
 
 /** The pools that bases came from. */
 export interface Known {
-  readonly sources: readonly { readonly fsid: string; readonly pool: string }[];
+  readonly sources: readonly {
+    readonly fsid: string;
+    readonly pool: string;
+    readonly namespace: string;
+  }[];
 }

@@ -1,6 +1,7 @@
 // Looks at everything, in parallel where nothing needs another's outcome. Each look ends by itself.
 
 import { VERSION } from '../../wire/version.ts';
+import type { ImageAt } from '../../wire/worker-protocol.ts';
 import type { Config, LoadedConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { DomainFacts, Facts, SiphondFacts, SiteFacts } from './facts.ts';
@@ -69,8 +70,8 @@ function cephLook(
   domains: readonly DomainFacts[],
 ): CephLook {
   const disks = domains.flatMap((domain) => domain.disks);
-  const images = named.images ?? sources.map(({ pool }) => pool);
-  const vms = named.vms ?? disks.map(({ pool }) => pool);
+  const images = named.images ?? sources.map(placeOf);
+  const vms = named.vms ?? disks.map(placeOf);
   return {
     pools: { images: [...new Set(images)], vms: [...new Set(vms)] },
     disks: disks
@@ -78,4 +79,8 @@ function cephLook(
       .map(({ pool, namespace, image }) => ({ pool, namespace, image })),
     vmUsers: [...new Set(disks.flatMap(({ user }) => user ?? []))].slice(0, USERS_MAX),
   };
+}
+
+function placeOf({ pool, namespace }: Pick<ImageAt, 'pool' | 'namespace'>): string {
+  return namespace === '' ? pool : `${pool}/${namespace}`;
 }

@@ -5,8 +5,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/../../.." && pwd)
 key() { ceph auth get-or-create "client.$1" mon 'allow r' osd "$2" -o "/etc/ceph/ceph.client.$1.keyring"; }
 key siphon-fill 'profile rbd-read-only' &
-key siphon-snapshot 'profile rbd' &
-key siphon-publish 'profile rbd' &
+key siphon-snapshot 'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets' &
+key siphon-publish 'allow w object_prefix siphon.sources' &
 wait
 systemd-sysusers "$here/systemd/siphon.sysusers.conf"
 chgrp siphon /etc/ceph/ceph.client.siphon-*.keyring

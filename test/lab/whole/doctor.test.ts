@@ -16,7 +16,11 @@ const context = fileCleanup();
 let pool = '';
 
 interface Answer {
-  readonly findings: readonly { readonly code: string; readonly type: readonly string[] }[];
+  readonly findings: readonly {
+    readonly code: string;
+    readonly what: string;
+    readonly type: readonly string[];
+  }[];
 }
 
 async function examine(...args: readonly string[]): Promise<Answer & { readonly code: number }> {
@@ -73,6 +77,9 @@ const further = (toml: string): Fault => ({
 });
 const capsOf = (user: string, mon: string, osd: string) =>
   `ceph auth caps client.${user} mon '${mon}' osd '${osd}'`;
+/** As prepare-host.sh gives them: of all pools. */
+const SNAPSHOT_CAPS =
+  'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets';
 const keyring = (make: string): Fault => ({
   make: `mv ${KEYRING} /root/kept; ${make}`,
   undo: `rm -rf ${KEYRING}; mv /root/kept ${KEYRING}`,
@@ -111,7 +118,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   'caps-missing': {
     make: capsOf('siphon-snapshot', 'allow r', 'profile rbd-read-only'),
-    undo: capsOf('siphon-snapshot', 'allow r', 'profile rbd'),
+    undo: capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS),
   },
   'may-blocklist': {
     make: capsOf('siphon-fill', 'profile rbd', 'profile rbd-read-only'),
@@ -175,6 +182,25 @@ test('a disk without a lock, and one that is not there', async () => {
   await must('rbd', 'create', '--size', '4M', '--image-feature', 'layering', `${pool}/disk`);
   assert.deepEqual(await codes(), ['disk-without-lock']);
   await must('rbd', 'feature', 'enable', `${pool}/disk`, 'exclusive-lock');
+});
+
+test('a disk that is a clone of what the snapshot user may not read', async () => {
+  const parent = await freshPool(context);
+  await sh(`rbd create --size 4M ${parent}/parent; rbd snap create --no-progress ${parent}/parent@snap
+    rbd rm --no-progress ${pool}/disk
+    rbd clone --rbd-default-clone-format 2 ${parent}/parent@snap ${pool}/disk`);
+  await sh(
+    capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS.replace('only,', `only pool=${pool},`)),
+  );
+  try {
+    const { findings } = await examine();
+    const told = findings.find(({ what }) => what.includes('a clone of'));
+    assert.equal(told?.code, 'caps-missing', JSON.stringify(findings));
+  } finally {
+    await sh(capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS));
+  }
+  await isHealthy();
+  await sh(`rbd rm --no-progress ${pool}/disk; rbd create --size 4M ${pool}/disk`);
 });
 
 test('siphond that hangs, or is down; what waits for it, and what nobody can read', async () => {

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
+import { capsCommands } from '../../../src/sidecar/doctor/caps.ts';
+import type { Pools } from '../../../src/wire/caps.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import type { CephMethods, CephSettings } from '../../../src/wire/worker-protocol.ts';
 import {
@@ -10,7 +12,7 @@ import {
   type Worker,
   type WorkerOptions,
 } from '../../../src/worker/supervisor/index.ts';
-import { must, run } from '../support/host.ts';
+import { must, run, sh } from '../support/host.ts';
 import type { Cleanup } from '../support/images.ts';
 
 const ROOT = path.join(import.meta.dirname, '../../..');
@@ -29,36 +31,25 @@ export const log: WorkerOptions['log'] = {
 
 let count = 0;
 
-/** Users with the least caps that siphon's documentation asks for, for these pools; their keyrings in /tmp. */
+/** Users with the caps that `siphon doctor --caps` prints, made by its commands, for pools of both kinds; their keyrings in /tmp. */
 export async function makeUsers(t: Cleanup, ...pools: string[]): Promise<CephSettings['users']> {
+  return await usersFor(t, { images: pools, vms: pools });
+}
+
+export async function usersFor(t: Cleanup, pools: Pools): Promise<CephSettings['users']> {
   const prefix = `w${process.pid}x${++count}`;
-  const make = async (role: string, profile: string) => {
-    const name = `${prefix}-${role}`;
-    const keyring = `/tmp/${name}.keyring`;
-    const caps = pools.map((pool) => `profile ${profile} pool=${pool}`).join(', ');
-    const entity = `client.${name}`;
-    await must(
-      'ceph',
-      'auth',
-      'get-or-create',
-      entity,
-      'mon',
-      'allow r',
-      'osd',
-      caps,
-      '-o',
-      keyring,
-    );
-    t.after(() => run('ceph', ['auth', 'rm', entity]));
-    t.after(() => run('rm', ['-f', keyring]));
-    return { name, keyring };
+  const named = (role: string) => {
+    return { name: `${prefix}-${role}`, keyring: `/tmp/${prefix}-${role}.keyring` };
   };
-  const [fill, snapshot, publish] = await Promise.all([
-    make('fill', 'rbd-read-only'),
-    make('snapshot', 'rbd'),
-    make('publish', 'rbd'),
-  ]);
-  return { fill, snapshot, publish };
+  const users = { fill: named('fill'), snapshot: named('snapshot'), publish: named('publish') };
+  const settings = { conf: CONF, users, timeoutMs: 5000 };
+  const [cluster] = capsCommands([{ name: 'ceph', settings }], pools);
+  await Promise.all((cluster?.users ?? []).map(({ create }) => sh(create)));
+  for (const { name, keyring } of Object.values(users)) {
+    t.after(() => run('ceph', ['auth', 'rm', `client.${name}`]));
+    t.after(() => run('rm', ['-f', keyring]));
+  }
+  return users;
 }
 
 export function cephWorker(

@@ -217,12 +217,20 @@ test('the lock of a worker that was killed in the middle is dropped, by its name
 
 test('a lock owner that hangs, as a stopped QEMU does, loses neither its lock nor its disk', async () => {
   const at = await disk();
+  await must('rbd', 'snap', 'create', '--no-progress', `${pool}/${at.image}@before`);
   const holder = await holdLock(at.image);
   await using mine = cephWorker(users); // its own, since it ends itself
   await mine.call('imageUse', at, soon);
+  const blocklist = await must('ceph', 'osd', 'blocklist', 'ls');
   holder.kill('SIGSTOP');
   const call = mine.call('createSnapshot', { ...at, snap: 'siphon.hung' }, { deadlineMs: 60_000 });
+  // Meanwhile the other identities are at work on the same image.
+  const source = { ...at, snap: 'before' };
+  const { ids } = await worker.call('resolveSource', source, soon);
+  await worker.call('setProperties', { ids, properties: {} }, soon);
+  await worker.call('checkSource', ids, soon);
   await failing(call, 'unavailable', /ended before a lock is broken/);
+  assert.equal(await must('ceph', 'osd', 'blocklist', 'ls'), blocklist);
   holder.kill('SIGCONT');
   await writesAgain(holder);
   const { lockOwners, watchers } = await mine.call('imageUse', at, soon);

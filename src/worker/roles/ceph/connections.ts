@@ -3,12 +3,11 @@
 
 import { statSync } from 'node:fs';
 import type { Cluster } from 'ceph-napi';
+import type { Identity } from '../../../wire/caps.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { CephSettings } from '../../../wire/worker-protocol.ts';
 import { errnoOf } from '../../translate-error.ts';
 import { connect } from './connect.ts';
-
-export type Identity = keyof CephSettings['users'];
 
 /** A connection, as its user. */
 export interface Session {

@@ -11,6 +11,7 @@ import {
   omapRemove,
   type Pool,
 } from 'ceph-napi';
+import { splitPlace } from '../../../wire/caps.ts';
 import type { CephMethods, Examined, ImageAt } from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
@@ -105,13 +106,21 @@ const READS: Trials = [
   ['open an image', openFirst],
 ];
 
+const write = (what: string, oid: string): Trials[number] => [
+  `write ${what}`,
+  (pool) => omapRemove(pool, oid, [NO_KEY]),
+];
+
+/** Of an image's objects, those of one that is not there. */
 const TRIALS: Readonly<Record<Session['identity'], Trials>> = {
   fill: [...READS, ['read siphon.sources', (pool) => omapGetAll(pool, 'siphon.sources')]],
-  snapshot: [...READS, ['write siphon.sets', (pool) => omapRemove(pool, 'siphon.sets', [NO_KEY])]],
-  publish: [
+  snapshot: [
     ...READS,
-    ['write siphon.sources', (pool) => omapRemove(pool, 'siphon.sources', [NO_KEY])],
+    write('siphon.sets', 'siphon.sets'),
+    write("images' headers", `rbd_header.${NO_KEY}`),
+    write('object maps', `rbd_object_map.${NO_KEY}`),
   ],
+  publish: [write('siphon.sources', 'siphon.sources')],
 };
 
 async function openFirst(pool: Pool): Promise<void> {
@@ -121,10 +130,11 @@ async function openFirst(pool: Pool): Promise<void> {
   await image.stat();
 }
 
-async function tryPool(session: Session, name: string): Promise<PoolTrial> {
+async function tryPool(session: Session, place: string): Promise<PoolTrial> {
   const { cluster, identity } = session;
+  const [name, namespace] = splitPlace(place);
   try {
-    await using pool = await cluster.openPool(name);
+    await using pool = await cluster.openPool(name, namespace);
     for (const [op, trying] of TRIALS[identity]) {
       const trial = await outcomeOf(op, () => trying(pool));
       if (trial.kind !== 'may') return trial;
@@ -160,7 +170,8 @@ async function lookAtDisk(
     return { kind: 'there', hasLock: ((await image.features()) & feature.exclusiveLock) !== 0 };
   } catch (error) {
     if (isErrno(error, errno.ENOENT)) return { kind: 'absent' };
-    // Whether this user may look there at all was tried with its pools.
+    // Its own pool may be open to this user, and not that of its parent.
+    if (isErrno(error, errno.EPERM) || isErrno(error, errno.EACCES)) return { kind: 'may-not' };
     if (error instanceof CephError) return { kind: 'untold' };
     throw error;
   }

@@ -1,11 +1,9 @@
 // Opening pools and images as an identity, with the cause named: the pool, the image, or this user's caps.
 
 import { Image, type ImageRef, listSnapshots, type Pool, type Snapshot } from 'ceph-napi';
+import { MON_CAPS, osdGrants } from '../../../wire/caps.ts';
 import { during, type Step } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
-
-/** What the identity needs of a pool, as `ceph auth caps` takes it. */
-const PROFILES = { fill: 'rbd-read-only', snapshot: 'rbd', publish: 'rbd' } as const;
 
 /** By name or id, in an RBD namespace. @throws OperatingError not-found: there is no such pool */
 export function openPool(
@@ -87,12 +85,13 @@ function stepOf(
 }
 
 function denied({ entity, identity }: Session, pool: Pool, step: Step): Pick<Step, 'why' | 'hint'> {
-  const grant = `mon 'allow r' osd 'profile ${PROFILES[identity]} pool=${pool.name}'`;
+  const osd = osdGrants([identity], { images: [pool.name], vms: [pool.name] }).join(', ');
+  const grant = `ceph auth caps ${entity} mon '${MON_CAPS}' osd '${osd}'`;
   return {
     why: { ...step.why, denied: `${entity} may not do that in pool '${pool.name}'` },
     hint: {
       ...step.hint,
-      denied: `Let it, keeping what it has already: ceph auth caps ${entity} ${grant}`,
+      denied: `Let it, keeping what it has already: ${grant} (all that it needs: siphon doctor --caps)`,
     },
   };
 }

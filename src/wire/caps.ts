@@ -1,0 +1,61 @@
+// The least cephx caps of siphon's identities: what `siphon doctor --caps` prints, and what a refused call names. docs/doctor.md says
+// why each grant is there; test/lab/caps shows that none can be left out.
+
+import type { CephSettings } from './worker-protocol.ts';
+
+export type Identity = keyof CephSettings['users'];
+
+/** Each as `POOL`, or `POOL/NAMESPACE` for that namespace alone. */
+export interface Pools {
+  /** Of source images. */
+  readonly images: readonly string[];
+  /** Of domains' disks. */
+  readonly vms: readonly string[];
+}
+
+/** Not 'profile rbd', nor its read-only kin: librbd would then blocklist a QEMU that hangs. */
+export const MON_CAPS = 'allow r';
+
+type Grants = (scope: string) => readonly string[];
+
+const NONE: Grants = () => [];
+const READ: Grants = (scope) => [`profile rbd-read-only ${scope}`];
+
+/** No identity may write what is in an image: snapshots stand in its header, and in object maps. */
+const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> = {
+  fill: { images: READ, vms: NONE },
+  snapshot: {
+    vms: (scope) => [
+      ...READ(scope),
+      `allow rwx ${scope} object_prefix rbd_header.`,
+      `allow wx ${scope} object_prefix rbd_object_map.`,
+      `allow w ${scope} object_prefix siphon.sets`,
+    ],
+    // What disks are clones of, and qcow2 bases in RBD: without it such a disk cannot even be opened.
+    images: READ,
+  },
+  publish: {
+    images: (scope) => [`allow w ${scope} object_prefix siphon.sources`],
+    vms: NONE,
+  },
+};
+
+/** What identities need of the OSDs, together, each grant once. */
+export function osdGrants(identities: readonly Identity[], pools: Pools): readonly string[] {
+  const grants = identities.flatMap((identity) => [
+    ...pools.vms.flatMap((place) => GRANTS[identity].vms(scopeOf(place))),
+    ...pools.images.flatMap((place) => GRANTS[identity].images(scopeOf(place))),
+  ]);
+  return [...new Set(grants)];
+}
+
+function scopeOf(place: string): string {
+  const [pool, namespace] = splitPlace(place);
+  return namespace === '' ? `pool=${pool}` : `pool=${pool} namespace=${namespace}`;
+}
+
+/** `POOL[/NAMESPACE]` to its parts. */
+export function splitPlace(place: string): readonly [pool: string, namespace: string] {
+  const [pool = '', namespace = ''] = place.split('/');
+  return [pool, namespace];
+}

@@ -1,0 +1,328 @@
+// The least caps, with real keys: with what `siphon doctor --caps` prints, each identity can do all its work and blocklist nobody; with
+// any grant left out or narrowed, something that is named here fails.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { capsFor } from '../../../src/sidecar/doctor/caps.ts';
+import type { Identity, Pools } from '../../../src/wire/caps.ts';
+import { OperatingError } from '../../../src/wire/errors.ts';
+import { must, run, sh } from '../support/host.ts';
+import { fileCleanup, freshPool } from '../support/images.ts';
+import { cephWorker, json, soon, usersFor } from '../worker/ceph-worker.ts';
+import {
+  OPERATIONS,
+  type Operation,
+  operationOf,
+  type Site,
+  snapshotOf,
+  type Users,
+  type World,
+} from './operations.ts';
+
+const cleanup = fileCleanup();
+let pools: { images: string; vms: string; data: string };
+let sites: Readonly<Record<'' | 'tenant', Site>>;
+let scratch: string;
+
+before(async () => {
+  const [images, vms, data] = [
+    await freshPool(cleanup),
+    await freshPool(cleanup),
+    await freshPool(cleanup),
+  ];
+  pools = { images, vms, data };
+  scratch = await must('mktemp', '-d', '/tmp/caps-XXXXXX');
+  cleanup.after(() => run('rm', ['-rf', scratch]));
+  await sh(`rbd namespace create ${images}/tenant; rbd namespace create ${vms}/tenant
+    head -c 4M /dev/urandom >${scratch}/raw
+    for place in '' tenant/; do
+      rbd import --no-progress ${scratch}/raw ${images}/$place'src'
+      rbd snap create --no-progress ${images}/$place'src@snap'
+      rbd create --size 8M ${vms}/$place'disk'
+      rbd clone ${images}/$place'src@snap' ${vms}/$place'clone' --rbd-default-clone-format 2
+    done
+    rbd create --size 8M --data-pool ${data} ${vms}/split`);
+  sites = { '': await siteOf(''), tenant: await siteOf('tenant') };
+});
+
+async function siteOf(namespace: string): Promise<Site> {
+  const { images, vms } = pools;
+  const spec = [images, namespace, 'src'].filter(Boolean).join('/');
+  const { id: imageId } = await json<{ id: string }>('rbd', 'info', spec);
+  const [snap] = await json<{ id: number }[]>('rbd', 'snap', 'ls', spec);
+  const known = await json<{ poolnum: number; poolname: string }[]>('ceph', 'osd', 'lspools');
+  const idOf = (name: string) => known.find((each) => each.poolname === name)?.poolnum ?? -1;
+  const fsid = await must('ceph', 'fsid');
+  const ids = { fsid, poolId: idOf(images), namespace, imageId, snapId: snap?.id ?? -1 };
+  return { images, vms, namespace, ids, vmsId: idOf(vms), scratch };
+}
+
+const IDENTITIES = ['fill', 'snapshot', 'publish'] as const;
+const placesOf = ({ images, vms, namespace }: Site): Pools => {
+  const place = (pool: string) => (namespace === '' ? pool : `${pool}/${namespace}`);
+  return { images: [place(images)], vms: [place(vms)] };
+};
+
+for (const where of ['', 'tenant'] as const) {
+  const place = where === '' ? 'pools' : 'a namespace';
+  test(`with the caps that are printed for ${place}, each identity does all its work`, async () => {
+    const site = sites[where];
+    const users = await usersFor(cleanup, placesOf(site));
+    await using ceph = cephWorker(users);
+    const world = { ...site, ceph, users };
+    for (const identity of IDENTITIES) {
+      for (const [name, operation] of Object.entries(OPERATIONS[identity])) {
+        await operation(world).catch((cause: unknown) => {
+          throw new Error(`as ${identity}: ${name}`, { cause });
+        });
+      }
+      const { images, vms } = placesOf(site);
+      const asked = identity === 'snapshot' ? vms : images;
+      const examined = await ceph.call('examine', { as: identity, pools: asked, disks: [] }, soon);
+      assert.deepEqual(
+        examined.pools.map(({ trial }) => trial),
+        [{ kind: 'may' }],
+      );
+      await assertNoBlocklisting(users[identity]);
+    }
+    if (where === 'tenant') {
+      const outside = { ...world, ...sites[''] };
+      await failingAs('denied', operationOf('snapshot', 'look who uses a disk'), outside);
+      return;
+    }
+    assert.deepEqual(await flagsAfter(world), []);
+    await assertNoData(users.snapshot);
+  });
+}
+
+const flagsOf = async (spec: string): Promise<string[]> =>
+  (await json<{ flags: string[] }>('rbd', 'info', spec)).flags;
+
+let maps = 0;
+
+/** What a snapshot of a fresh disk has for flags, and the disk when that is gone again. */
+async function flagsAfter({ ceph, vms: pool }: World): Promise<string[]> {
+  const image = `mapped${++maps}`;
+  const at = { pool, namespace: '', image };
+  await must('rbd', 'create', '--size', '8M', `${pool}/${image}`);
+  const made = await ceph.call('createSnapshot', { ...at, snap: 'siphon.map' }, soon);
+  const flags = await flagsOf(`${pool}/${image}@siphon.map`);
+  await ceph.call('removeSnapshot', made, soon);
+  return [...flags, ...(await flagsOf(`${pool}/${image}`))];
+}
+
+type User = Users[Identity];
+/** As this user, by Ceph's own tools. */
+const as = ({ name, keyring = '' }: User, ...command: readonly string[]) => {
+  const [tool = '', ...rest] = command;
+  return run(tool, ['--id', name, '--keyring', keyring, ...rest]);
+};
+
+const EACCES = 13;
+const blocklist = () => must('ceph', 'osd', 'blocklist', 'ls', '--format', 'json');
+
+async function assertNoBlocklisting(user: User): Promise<void> {
+  const listed = await blocklist();
+  const { code, stderr } = await as(user, 'ceph', 'osd', 'blocklist', 'add', '10.99.0.1:0/1');
+  assert.equal(code, EACCES, stderr);
+  assert.equal(await blocklist(), listed);
+}
+
+/** What a guest wrote cannot be changed by who takes its snapshots. */
+async function assertNoData(user: User): Promise<void> {
+  const { block_name_prefix: prefix } = await json<{ block_name_prefix: string }>(
+    'rbd',
+    'info',
+    `${pools.vms}/disk`,
+  );
+  const { code, stderr } = await as(
+    user,
+    'rados',
+    '-p',
+    pools.vms,
+    'put',
+    `${prefix}.0000000000000000`,
+    `${scratch}/raw`,
+  );
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /Operation not permitted/);
+}
+
+test('mon profile rbd, which siphon is not given, may blocklist', async () => {
+  const user = await makeKey({ mon: 'profile rbd' });
+  const { code, stderr } = await as(user, 'ceph', 'osd', 'blocklist', 'add', '10.99.0.2:0/1');
+  assert.equal(code, 0, stderr);
+  await must('ceph', 'osd', 'blocklist', 'rm', '10.99.0.2:0/1');
+});
+
+let keys = 0;
+
+async function makeKey(caps: Readonly<Record<string, string>>): Promise<Required<User>> {
+  const name = `caps${process.pid}x${++keys}`;
+  const keyring = `${scratch}/${name}.keyring`;
+  const given = Object.entries(caps).flat();
+  await must('ceph', 'auth', 'get-or-create', `client.${name}`, ...given, '-o', keyring);
+  cleanup.after(() => run('ceph', ['auth', 'rm', `client.${name}`]));
+  return { name, keyring };
+}
+
+async function failingAs(code: string, operation: Operation, world: World): Promise<void> {
+  const error = await operation(world).then(
+    () => assert.fail('it should have failed'),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof OperatingError, String(error));
+  assert.equal(error.code, code, error.message);
+}
+
+type Change = (caps: { readonly mon: string; readonly osd: string }) => {
+  readonly mon?: string;
+  readonly osd: string;
+};
+
+/** A world where the identity's caps, as they are printed, are changed. */
+async function changed(identity: Identity, change: Change): Promise<Omit<World, 'ceph'>> {
+  const site = sites[''];
+  const one = { name: identity };
+  const users = { fill: { name: 'f' }, snapshot: { name: 's' }, publish: { name: 'p' } };
+  const printed = capsFor({ users: { ...users, [identity]: one } }, placesOf(site));
+  const caps = printed.find((each) => each.user === one) ?? assert.fail(identity);
+  const user = await makeKey({ ...change({ mon: caps.mon, osd: caps.osd }) });
+  return { ...site, users: { fill: user, snapshot: user, publish: user } };
+}
+
+/** Leaves out a grant of the OSDs, or has another in its place; VMS and IMAGES stand for the pools. */
+function osd(grant: string, instead?: string): Change {
+  const named = (text: string) => text.replace('VMS', pools.vms).replace('IMAGES', pools.images);
+  return (caps) => {
+    const grants = caps.osd.split(', ');
+    const index = grants.indexOf(named(grant));
+    assert.ok(index >= 0, `${named(grant)} is not in ${caps.osd}`);
+    grants.splice(index, 1, ...(instead === undefined ? [] : [named(instead)]));
+    return { ...caps, osd: grants.join(', ') };
+  };
+}
+
+const NARROWED: readonly {
+  readonly identity: Identity;
+  readonly without: string;
+  readonly fails: string;
+  readonly change: Change;
+  readonly code?: string;
+}[] = [
+  ...IDENTITIES.map((identity) => ({
+    identity,
+    without: 'any mon caps',
+    fails: identity === 'publish' ? 'describe a source' : 'ask the monitors',
+    change: ({ osd: text }: { osd: string }) => ({ osd: text }),
+  })),
+  {
+    identity: 'fill',
+    without: 'its pool',
+    fails: 'find a source',
+    change: osd('profile rbd-read-only pool=IMAGES', 'profile rbd-read-only pool=VMS'),
+  },
+  {
+    identity: 'fill',
+    without: 'class-read',
+    fails: 'describe a source',
+    change: osd('profile rbd-read-only pool=IMAGES', 'allow r pool=IMAGES'),
+  },
+  {
+    identity: 'fill',
+    without: 'r',
+    fails: 'fill',
+    change: osd('profile rbd-read-only pool=IMAGES', 'allow class-read pool=IMAGES'),
+  },
+  {
+    identity: 'snapshot',
+    without: "reading domains' disks",
+    fails: 'look who uses a disk',
+    change: osd('profile rbd-read-only pool=VMS'),
+  },
+  {
+    identity: 'snapshot',
+    without: 'reading images',
+    fails: 'look who uses a clone',
+    change: osd('profile rbd-read-only pool=IMAGES'),
+  },
+  {
+    identity: 'snapshot',
+    without: 'reading images',
+    fails: "read a base's head",
+    change: osd('profile rbd-read-only pool=IMAGES'),
+  },
+  {
+    identity: 'snapshot',
+    without: 'headers',
+    fails: 'snapshot a disk',
+    change: osd('allow rwx pool=VMS object_prefix rbd_header.'),
+  },
+  {
+    identity: 'snapshot',
+    without: 'writing headers',
+    fails: 'snapshot a disk',
+    change: osd(
+      'allow rwx pool=VMS object_prefix rbd_header.',
+      'allow rx pool=VMS object_prefix rbd_header.',
+    ),
+  },
+  {
+    // Its lock cannot be taken, which librbd tells as a read-only image.
+    identity: 'snapshot',
+    without: 'methods of headers',
+    fails: 'snapshot a disk',
+    change: osd(
+      'allow rwx pool=VMS object_prefix rbd_header.',
+      'allow rw pool=VMS object_prefix rbd_header.',
+    ),
+    code: 'busy',
+  },
+  {
+    identity: 'snapshot',
+    without: 'siphon.sets',
+    fails: 'record a set',
+    change: osd('allow w pool=VMS object_prefix siphon.sets'),
+  },
+  {
+    identity: 'publish',
+    without: 'siphon.sources',
+    fails: 'describe a source',
+    change: osd('allow w pool=IMAGES object_prefix siphon.sources', 'allow r pool=IMAGES'),
+  },
+];
+
+for (const { identity, without, fails, change, code = 'denied' } of NARROWED) {
+  test(`the ${identity} identity without ${without} cannot ${fails}`, async () => {
+    const operation = operationOf(identity, fails);
+    const world = await changed(identity, change);
+    await using ceph = cephWorker(world.users);
+    await failingAs(code, operation, { ...world, ceph });
+  });
+}
+
+// librbd carries on without it; then nobody can trust the map, and diffs look at every object.
+for (const left of ['', 'w', 'x']) {
+  test(`the snapshot identity with '${left}' of object maps leaves an invalid one`, async () => {
+    const map = 'object_prefix rbd_object_map.';
+    const instead = left === '' ? undefined : `allow ${left} pool=VMS ${map}`;
+    const world = await changed('snapshot', osd(`allow wx pool=VMS ${map}`, instead));
+    await using ceph = cephWorker(world.users);
+    assert.ok((await flagsAfter({ ...world, ceph })).includes('object map invalid'));
+  });
+}
+
+test('a disk whose data is in a pool of its own needs that pool named with the others', async () => {
+  const { images, vms, data } = pools;
+  const site = sites[''];
+  for (const [named, code] of [
+    [[vms, data], undefined],
+    [[vms], 'denied'],
+  ] as const) {
+    const users = await usersFor(cleanup, { images: [images], vms: named });
+    await using ceph = cephWorker(users);
+    const taking = snapshotOf('split');
+    if (code === undefined) await taking({ ...site, ceph, users });
+    else await failingAs(code, taking, { ...site, ceph, users });
+  }
+});

@@ -1,0 +1,123 @@
+// All that siphon does as each of its cephx identities, through real workers.
+
+import assert from 'node:assert/strict';
+import type { Identity } from '../../../src/wire/caps.ts';
+import type { SnapshotSet, SourceIds } from '../../../src/wire/vocabulary.ts';
+import type { CephMethods, CephSettings, FillMethods } from '../../../src/wire/worker-protocol.ts';
+import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
+import { CONF, log, PROGRAM, soon } from '../worker/ceph-worker.ts';
+
+export type Users = CephSettings['users'];
+
+/** Where images lie: pools, and a namespace of both. */
+export interface Site {
+  readonly images: string;
+  readonly vms: string;
+  readonly namespace: string;
+  readonly ids: SourceIds;
+  readonly vmsId: number;
+  /** A folder for files. */
+  readonly scratch: string;
+}
+
+/** One identity's view: its worker, where it works, and its users, for a fill worker. */
+export interface World extends Site {
+  readonly ceph: Worker<CephMethods>;
+  readonly users: Users;
+}
+export type Operation = (world: World) => Promise<unknown>;
+
+const sourceName = ({ images: pool, namespace }: Site) => {
+  return { pool, namespace, image: 'src', snap: 'snap' };
+};
+const disk = ({ vms: pool, namespace }: Site, image = 'disk') => ({ pool, namespace, image });
+
+async function fill(world: World): Promise<void> {
+  await using worker = startWorker<FillMethods>({
+    role: 'fill',
+    settings: null,
+    kind: 'one-shot',
+    program: PROGRAM,
+    log,
+  });
+  const { users, ids } = world;
+  const spec = {
+    ceph: { conf: CONF, users, timeoutMs: 5000 },
+    ids,
+    name: sourceName(world),
+    plan: { digests: [] },
+    partialPath: `${world.scratch}/${users.fill.name}`,
+    rawBecomes: 'raw',
+  } as const;
+  await worker.call('fill', spec, { deadlineMs: 60_000 });
+}
+
+let snaps = 0;
+
+/** A snapshot comes and goes. */
+export const snapshotOf = (image: string): Operation => {
+  return async (world) => {
+    const { ceph } = world;
+    const at = disk(world, image);
+    const snap = `siphon.caps${++snaps}`;
+    const { sizeBytes: _, ...made } = await ceph.call('createSnapshot', { ...at, snap }, soon);
+    assert.deepEqual(await ceph.call('listMarked', at, soon), [made]);
+    assert.deepEqual(await ceph.call('removeSnapshot', made, soon), { was: 'removed' });
+  };
+};
+
+function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): SnapshotSet {
+  const at = { poolId, imageId: 'x', snapId: 1, sizeBytes: 1 };
+  return {
+    schema: 1,
+    id: 'set',
+    fsid,
+    domainUuid: 'u',
+    domainName: 'd',
+    host: 'h',
+    createdAtMs: 1,
+    event: 'manual',
+    quiesced: 'none',
+    instant: 'none',
+    way: 'native',
+    disks: [{ target: 'vda', pool, namespace, image: 'x', ...at }],
+    leftOut: [],
+    domainXml: '<domain/>',
+  };
+}
+
+/** All that siphon does as each identity. */
+export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Operation>>>> = {
+  fill: {
+    'ask the monitors': ({ ceph }) => ceph.call('status', { as: 'fill' }, soon),
+    'find a source': (world) => world.ceph.call('resolveSource', sourceName(world), soon),
+    'describe a source': ({ ceph, ids }) => ceph.call('describeSource', ids, soon),
+    'check a source': ({ ceph, ids }) => ceph.call('checkSource', ids, soon),
+    fill,
+  },
+  snapshot: {
+    'ask the monitors': ({ ceph }) => ceph.call('status', { as: 'snapshot' }, soon),
+    'look who uses a disk': (world) => world.ceph.call('imageUse', disk(world), soon),
+    "read a disk's head": (world) =>
+      world.ceph.call('readHead', { ...disk(world), lengthBytes: 4096 }, soon),
+    "read a base's head": (world) =>
+      world.ceph.call('readHead', { ...sourceName(world), lengthBytes: 4096 }, soon),
+    'look who uses a clone': (world) => world.ceph.call('imageUse', disk(world, 'clone'), soon),
+    'snapshot a disk': snapshotOf('disk'),
+    'snapshot a clone': snapshotOf('clone'),
+    'record a set': (world) => world.ceph.call('putSet', setIn(world), soon),
+    'list sets': ({ ceph, vms: pool, namespace }) =>
+      ceph.call('listSets', { pool, namespace }, soon),
+    'forget a set': (world) => world.ceph.call('removeSet', setIn(world), soon),
+  },
+  publish: {
+    'describe a source': ({ ceph, ids }) =>
+      ceph.call('setProperties', { ids, properties: { os_hash_algo: 'sha512' } }, soon),
+    'forget a description': ({ ceph, ids }) =>
+      ceph.call('setProperties', { ids, properties: null }, soon),
+  },
+};
+
+export function operationOf(identity: Identity, name: string): Operation {
+  return OPERATIONS[identity][name] ?? assert.fail(`no operation of ${identity}: ${name}`);
+}

@@ -12,7 +12,7 @@ import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import type { Reload } from './reload.ts';
-import type { Spool } from './spool.ts';
+import { type Spool, spoolFolders } from './spool.ts';
 import { createFollower, watchFolder } from './watch.ts';
 
 export interface Background {
@@ -48,8 +48,9 @@ export async function startBackground(
   };
   const spoolLoop = loop('spool', (signal) => spool.drain(signal), { everyMs: SPOOL_EVERY_MS });
   const noteBase = createBaseLook(cache, log, (work) => loop('bases', work));
+  const onSpooled = () => spoolLoop.poke();
   const watches = [
-    { folder: config.hook.spool, depth: 0, onChange: () => spoolLoop.poke() },
+    ...spoolFolders(config).map((folder) => ({ folder, depth: 0, onChange: onSpooled })),
     // FSID/POOL/FILE; partial files are of no concern.
     { folder: config.cache.path, depth: 2, onChange: noteBase, isIgnored: isPartial },
   ];

@@ -1,12 +1,9 @@
-// What the hook's filter is told before it asks: how long to wait for a whole answer to `prepare`. A siphond that stops in
-// mid-answer then costs a start this much, not the filter's own, longer bound.
+// What the hook's filter is told before it asks: the budget of a whole answer to `prepare`. A siphond that stops in mid-answer
+// then costs a start this much, not the filter's own, longer bound.
 
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOfErrno, OperatingError } from '../wire/errors.ts';
-
-/** From the end of the budget to the answer's last byte. */
-const ANSWER_SECONDS = 1;
 
 /**
  * Whole seconds, as a file's name in `bound/` beside the hook's socket: the filter, which is root, looks whether it is there, and
@@ -14,7 +11,7 @@ const ANSWER_SECONDS = 1;
  */
 export async function tellHookBound(hookSocket: string, fillWaitMs: number): Promise<void> {
   const folder = path.join(path.dirname(hookSocket), 'bound');
-  const seconds = String(Math.ceil(fillWaitMs / 1000) + ANSWER_SECONDS);
+  const seconds = String(Math.max(1, Math.ceil(fillWaitMs / 1000)));
   try {
     await mkdir(folder, { recursive: true, mode: 0o755 });
     await writeFile(path.join(folder, seconds), '');

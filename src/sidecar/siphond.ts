@@ -30,7 +30,7 @@ import {
 } from './rooms.ts';
 import { startServers } from './server/servers.ts';
 import { bindServices } from './services.ts';
-import { openSpool, type Spool } from './spool.ts';
+import { openSpool, type Spool, spoolFolders } from './spool.ts';
 import { readStatus } from './status.ts';
 
 export interface SiphondParts {
@@ -83,7 +83,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const look = life.use(startLook(domains, log));
   looks.push(look);
   const spool = await openSpool({
-    folder: config.hook.spool,
+    folders: spoolFolders(config),
     catchUp: (events) => domains.hook.catchUp(events),
     onDropped: () => look.poke(),
     log,

@@ -1,9 +1,10 @@
 // The hook's spool: events that siphond could not take when they came, caught up in their order. A file is removed when its
-// event is recorded; one that cannot be read is set aside in `bad/`, for people.
+// event is recorded; one that cannot be read is set aside in `bad/`, for people. It has a folder on disk, and one in memory for
+// when that disk is full.
 
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import {
   type HookEvent,
@@ -13,14 +14,20 @@ import {
   SPOOL_DROPPED,
 } from '../hook/events.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { Config } from './config/load.ts';
 
 /** As much XML as is held at once; more is taken in the next round. */
 const ROUND_BYTES_MAX = 64 * 1024 * 1024;
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 const BAD = 'bad';
 
+/** On disk, and in memory beside the hook's socket: as the filter knows them. */
+export function spoolFolders({ hook, api }: Pick<Config, 'hook' | 'api'>): readonly string[] {
+  return [hook.spool, join(dirname(api.hookSocket), 'spool')];
+}
+
 export interface SpoolParts {
-  readonly folder: string;
+  readonly folders: readonly string[];
   /** Returns when all are recorded. */
   readonly catchUp: (events: readonly HookEvent[]) => Promise<void>;
   /** Events were lost: what libvirt says now must be looked at. */
@@ -35,23 +42,32 @@ export interface Spool {
   count(): Promise<number>;
 }
 
-/** Makes the folder if it is not there. */
+/** Makes the folders that are not there. */
 export async function openSpool(parts: SpoolParts): Promise<Spool> {
-  const { folder } = parts;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const { folders } = parts;
+  for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
   return {
     async drain(signal) {
       while (!signal.aborted && (await drainRound(parts))) {
         // Until a round finds nothing.
       }
-      await tellDropped(parts);
+      for (const folder of folders) await tellDropped(parts, folder);
     },
-    count: async () => (await namesIn(folder)).length,
+    count: async () => (await waitingIn(folders)).length,
   };
 }
 
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return orderSpool(await entriesOf(folder));
+interface Waiting {
+  readonly folder: string;
+  readonly name: string;
+}
+
+/** In the order of their events, wherever they are. */
+async function waitingIn(folders: readonly string[]): Promise<readonly Waiting[]> {
+  const found = new Map<string, Waiting>();
+  for (const folder of folders)
+    for (const name of await entriesOf(folder)) found.set(name, { folder, name });
+  return orderSpool([...found.keys()]).flatMap((name) => found.get(name) ?? []);
 }
 
 async function entriesOf(folder: string): Promise<readonly string[]> {
@@ -66,14 +82,14 @@ async function entriesOf(folder: string): Promise<readonly string[]> {
 
 /** Whether there was anything. */
 async function drainRound(parts: SpoolParts): Promise<boolean> {
-  const { folder, catchUp, log } = parts;
-  const names = await namesIn(folder);
-  const taken: { name: string; event: HookEvent }[] = [];
+  const { folders, catchUp, log } = parts;
+  const waiting = await waitingIn(folders);
+  const taken: (Waiting & { event: HookEvent })[] = [];
   let bytes = 0;
-  for (const name of names) {
-    const event = await readEvent(parts, name);
+  for (const each of waiting) {
+    const event = await readEvent(log, each);
     if (event === undefined) continue;
-    taken.push({ name, event });
+    taken.push({ ...each, event });
     bytes += event.xml.length;
     if (bytes >= ROUND_BYTES_MAX) break;
   }
@@ -81,15 +97,12 @@ async function drainRound(parts: SpoolParts): Promise<boolean> {
     log.info({ events: taken.length }, 'catching up with the spool');
     await catchUp(taken.map((each) => each.event));
   }
-  for (const { name } of taken) await rm(join(folder, name), { force: true });
-  return names.length > 0;
+  for (const { folder, name } of taken) await rm(join(folder, name), { force: true });
+  return waiting.length > 0;
 }
 
 /** undefined: it was no event, and was set aside. */
-async function readEvent(
-  { folder, log }: SpoolParts,
-  name: string,
-): Promise<HookEvent | undefined> {
+async function readEvent(log: Logger, { folder, name }: Waiting): Promise<HookEvent | undefined> {
   const call = parseSpoolName(name);
   try {
     if (call === null)
@@ -130,7 +143,7 @@ async function setAside(folder: string, name: string): Promise<void> {
   );
 }
 
-async function tellDropped({ folder, log, onDropped }: SpoolParts): Promise<void> {
+async function tellDropped({ log, onDropped }: SpoolParts, folder: string): Promise<void> {
   if (!(await entriesOf(folder)).includes(SPOOL_DROPPED)) return;
   log.warn({ folder }, 'the spool was full, and events were lost: libvirt is looked at anew');
   onDropped();

@@ -8,6 +8,7 @@ import { orderSpool, parseSpoolName } from '../../hook/events.ts';
 import type { BasesAnswer, StatusAnswer } from '../../wire/api.ts';
 import type { Config } from '../config/load.ts';
 import { openPolicies } from '../policies.ts';
+import { spoolFolders } from '../spool.ts';
 import { getJson, look } from './bounds.ts';
 import type { DiskFacts, SiphondFacts, SiteFacts, SocketFacts, SpoolFacts } from './facts.ts';
 
@@ -47,9 +48,14 @@ async function unlessAbsent<T>(looking: Promise<T>): Promise<T | undefined> {
   }
 }
 
-export async function gatherSpool({ hook }: Config): Promise<SpoolFacts> {
-  const names = orderSpool((await unlessAbsent(readdir(hook.spool))) ?? []);
-  const bad = (await unlessAbsent(readdir(`${hook.spool}/bad`))) ?? [];
+export async function gatherSpool(config: Config): Promise<SpoolFacts> {
+  const listed = async (folders: readonly string[]) =>
+    (await Promise.all(folders.map((folder) => unlessAbsent(readdir(folder))))).flatMap(
+      (names) => names ?? [],
+    );
+  const folders = spoolFolders(config);
+  const names = orderSpool(await listed(folders));
+  const bad = await listed(folders.map((folder) => `${folder}/bad`));
   const oldestMs = parseSpoolName(names[0] ?? '')?.atMs;
   return { events: names.length, bad: bad.length, ...(oldestMs !== undefined && { oldestMs }) };
 }

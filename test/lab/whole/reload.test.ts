@@ -59,7 +59,7 @@ test('systemctl reload takes up a limit, at once and without a restart', async (
     'the limit is in force',
     async () => (await status()).cache.limitBytes === 7 * 2 ** 30,
   );
-  assert.equal(await must('ls', '/run/siphon/bound'), '4');
+  assert.equal(await must('ls', '/run/siphon/bound'), '3');
   await must('rm', FURTHER);
   await until('siphond sees by itself that it is gone', async () => {
     return (await status()).cache.limitBytes === cache.limitBytes;

@@ -40,7 +40,7 @@ describe('siphond, running', () => {
     using child = run(folder.config);
     await ready(child);
     const bound = async () => (await readdir(folder.at('bound'))).join();
-    assert.equal(await bound(), '3');
+    assert.equal(await bound(), '2');
     await mkdir(folder.at('other.d'));
     await writeFile(folder.at('other.d/a.toml'), '[[policy]]\nnom = 1\n');
     await further(
@@ -53,7 +53,7 @@ describe('siphond, running', () => {
        clusters.none.default = true
        clusters.more = { conf = "${folder.at('more.conf')}", timeout = "1s" }`,
     );
-    await until(async () => (await bound()) === '8');
+    await until(async () => (await bound()) === '7');
     const status = await statusOf(folder);
     assert.equal(status.cache.limitBytes, 2 ** 30);
     assert.deepEqual(
@@ -76,12 +76,12 @@ describe('siphond, running', () => {
     child.kill('SIGHUP');
     await until(() => child.output().includes('the config is unchanged'));
     await rm(folder.at('conf.d/10.toml'));
-    await until(async () => (await bound()) === '3');
+    await until(async () => (await bound()) === '2');
     await further(folder, '20.toml', 'hook.fill_wait = "4s"');
     child.kill('SIGHUP');
-    await until(async () => (await bound()) === '5');
+    await until(async () => (await bound()) === '4');
     await rm(folder.at('conf.d/20.toml'));
-    await until(async () => (await bound()) === '3');
+    await until(async () => (await bound()) === '2');
     assert.equal((await statusOf(folder)).pid, child.pid);
   });
 

@@ -1,0 +1,77 @@
+// What breaks while a start waits for its base: the hook lets go, or refuses, within its budget, and the base comes all the same.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { defineDomain, domainState, installHook, overlayOn } from '../support/domains.ts';
+import { must, run, sh, timed, until } from '../support/host.ts';
+import { bigSource, fileCleanup, freshPool, scratchFolder } from '../support/images.ts';
+import { answering, fillWorkers, siphon, siphondPid } from '../support/siphon.ts';
+
+/** The default `hook.fill_wait`, then the release of a domain that did not start. */
+const BUDGET_MS = 5000 + 1000;
+const SLACK_MS = 500;
+const cleanup = fileCleanup();
+let image = '';
+let scratch = '';
+
+before(async () => {
+  await answering();
+  await installHook();
+  const pool = await freshPool(cleanup);
+  scratch = await scratchFolder(cleanup);
+  image = `${pool}/large`;
+  await bigSource(image, 128);
+});
+
+/** A domain on a base of its own, which is not here. */
+async function coldDomain(name: string): Promise<string> {
+  await must('rbd', 'snap', 'create', '--no-progress', `${image}@${name}`);
+  const path = await overlayOn(`rbd:${image}@${name}`, `${scratch}/${name}.qcow2`, '128M');
+  const disks = [{ kind: 'file', path }] as const;
+  return defineDomain(cleanup, { name, memoryMiB: 16, disks: [...disks] });
+}
+
+const start = (domain: string) => timed(() => run('virsh', ['-q', 'start', domain]));
+
+/** The start without siphon, which fails. */
+async function startBypassed(domain: string): Promise<number> {
+  await must('touch', '/run/siphon/bypass');
+  const { ms, result } = await start(domain);
+  await must('rm', '/run/siphon/bypass');
+  assert.notEqual(result.code, 0);
+  return ms;
+}
+
+const send = async (signal: string, pids: readonly number[]) => {
+  assert.ok(pids.length > 0);
+  await must('kill', '-s', signal, ...pids.map(String));
+};
+
+const FAULTS = [
+  { name: 'its fill is stopped', signal: 'STOP', pids: fillWorkers },
+  { name: 'its fill is killed', signal: 'KILL', pids: fillWorkers },
+  { name: 'siphond is stopped', signal: 'STOP', pids: async () => [await siphondPid()] },
+  { name: 'siphond is killed', signal: 'KILL', pids: async () => [await siphondPid()] },
+];
+
+for (const [index, { name, signal, pids }] of FAULTS.entries()) {
+  test(`while a start waits, ${name}`, async (t) => {
+    const domain = await coldDomain(`mid-answer-${index}`);
+    const withoutMs = await startBypassed(domain);
+    await sh('tc qdisc add dev lo root tbf rate 80mbit burst 256k latency 400ms');
+    try {
+      const starting = start(domain);
+      await until('a fill runs', async () => (await fillWorkers()).length > 0);
+      await send(signal, await pids());
+      const { ms, result } = await starting;
+      assert.notEqual(result.code, 0, 'its base cannot be here yet');
+      t.diagnostic(`${(ms - withoutMs).toFixed()} ms more than ${withoutMs.toFixed()} ms`);
+      assert.ok(ms - withoutMs <= BUDGET_MS + SLACK_MS, `the hook adds ${ms - withoutMs} ms`);
+    } finally {
+      await sh('tc qdisc del dev lo root');
+    }
+    await until('it starts', async () => (await siphon('start', domain)).code === 0, 120);
+    assert.equal(await domainState(domain), 'running');
+    await must('virsh', '-q', 'destroy', domain);
+  });
+}

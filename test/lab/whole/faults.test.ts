@@ -73,7 +73,7 @@ test('a wrong call says how it is right', async () => {
   await refused(2, [/missing required argument/], 'warm');
   await refused(2, [/unknown option/], 'warm', '--fast', 'rbd:a/b@c');
   await refused(2, [/sha256/i], 'warm', '--sha256', 'xyz', `rbd:${pool}/there@snap`);
-  await refused(2, [/one source/], 'warm', '--sha256', 'ab', 'rbd:a/b@c', 'rbd:a/b@d');
+  await refused(2, [/one source/], 'warm', '--sha256', '0'.repeat(64), 'rbd:a/b@c', 'rbd:a/b@d');
   await refused(
     4,
     [/no-such-file/],
@@ -188,7 +188,7 @@ test('a disk that fills up in mid-fill: the fill fails in words, leaves nothing,
 test('siphond is down: the client says so and how to look', async () => {
   await must('systemctl', 'stop', 'siphond.service', 'siphond.socket');
   try {
-    await refused(7, [/siphon\.sock/, /systemctl status/], 'list');
+    await refused(7, [/siphon\.sock/, /systemctl start siphond/], 'list');
   } finally {
     await must('systemctl', 'start', 'siphond.socket', 'siphond.service');
     await answering();

@@ -233,7 +233,7 @@ const knownNow = async (): Promise<Known> => ({
 /** Nobody helps: what siphon does is asked for until it is right. */
 async function isWell(before: Known): Promise<void> {
   await until('a base is filled', () => isWarm(), 120);
-  const at = await until('nothing is left open, all is connected', statusWhenWell, 120);
+  const at = await until('nothing is left open, all is connected', statusWhenWell, 200);
   assert.deepEqual(at.problems, []);
   for (const way of WAYS) await until(`${local(way)} is known to run`, () => isLeased(local(way)));
   await isTakenOrSaid(before);

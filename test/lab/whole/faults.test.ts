@@ -135,6 +135,14 @@ test('a keyring that cannot be read is named, and siphon recovers when it can', 
   } finally {
     await sh(`mv ${keyring}.away ${keyring}`);
   }
+  const mode = await must('stat', '-c', '%a', keyring);
+  await sh(`chmod 600 ${keyring}; systemctl restart siphond`); // as `ceph auth get -o` leaves it: root's
+  try {
+    await answering();
+    await refused(12, [/siphon-fill\.keyring cannot be read/, /chgrp siphon/], 'warm', source);
+  } finally {
+    await sh(`chmod ${mode} ${keyring}`);
+  }
   const again = await siphon('warm', source);
   assert.equal(again.code, 0, again.stderr);
 });

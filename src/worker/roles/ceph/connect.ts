@@ -61,8 +61,10 @@ function translateConnectError(
   const step = { op: `connect as ${entity}`, subject: conf };
   const trouble = fileTrouble(conf) ?? (user.keyring && fileTrouble(user.keyring));
   if (trouble) return filesError(error, step, trouble);
-  const keyring =
-    user.keyring ?? `the keyring that ${conf} names, or /etc/ceph/ceph.${entity}.keyring`;
+  const usual = `/etc/ceph/ceph.${entity}.keyring`;
+  if (errnoOf(error) === EACCES && fileTrouble(usual)?.endsWith(CLOSED))
+    return closedError(error, step, usual);
+  const keyring = user.keyring ?? `the keyring that ${conf} names, or ${usual}`;
   if (errnoOf(error) === EIO) return keyError(error, step, keyring);
   if (errnoOf(error) === ENOENT) return noKeyError(error, step, { entity, keyring });
   const monitors = monitorsOf(conf);
@@ -87,6 +89,21 @@ function filesError(cause: unknown, step: Step, trouble: string): OperatingError
   if (errnoOf(cause) === undefined) throw cause;
   const hint = 'Create the file, or let the user that siphond runs as read it.';
   return new OperatingError({ ...pick(step), code: 'denied', why: trouble, hint, cause });
+}
+
+const EACCES = 13;
+const CLOSED = 'cannot be read';
+
+/** librados answers the same for a key that the monitors do not accept. */
+function closedError(cause: unknown, step: Step, keyring: string): OperatingError {
+  const hint = `chgrp siphon ${keyring} && chmod 640 ${keyring}`;
+  return new OperatingError({
+    ...pick(step),
+    code: 'denied',
+    why: `${keyring} ${CLOSED}`,
+    hint,
+    cause,
+  });
 }
 
 const ENOENT = 2;
@@ -121,7 +138,7 @@ function fileTrouble(path: string): string | undefined {
     return undefined;
   } catch (error) {
     const isAbsent = errnoOf(error) === 2;
-    return `${path} ${isAbsent ? 'does not exist' : 'cannot be read'}`;
+    return `${path} ${isAbsent ? 'does not exist' : CLOSED}`;
   }
 }
 

@@ -53,10 +53,6 @@ install -d -m 755 "$destdir/etc/siphon" "$destdir/etc/siphon/trust" "$destdir/et
 
 [ -z "$destdir" ] && [ -d /run/systemd/system ] || exit 0
 systemd-sysusers siphon.conf
-# What a siphond that was root has made becomes siphon's, once: later, the folder is siphon's, and root follows no names in it.
-if [ "$(stat -c %U /var/lib/siphon)" = root ]; then
-  find /var/lib/siphon -xdev \( -path '*/bases-rw*' -o -name 'siphon.db*' \) -exec chown -h siphon:siphon {} +
-fi
 systemd-tmpfiles --create siphon.conf
 systemctl daemon-reload
 systemctl --quiet enable siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer

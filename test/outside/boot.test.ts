@@ -26,6 +26,8 @@ async function sh(host: 'h1' | 'h2', script: string): Promise<string> {
   return stdout.trim();
 }
 
+/** What libvirt says with `release`: nothing in bookworm. */
+const WHY = process.env['SIPHON_LAB_RELEASE'] === 'bookworm' ? '-' : 'shutdown';
 const UUID = '0b007000-0000-4000-8000-000000000001';
 const BASE = 'rbd:images/tiny@snap';
 const OVERLAY = '/var/lib/libvirt/images/autostarted.qcow2';
@@ -220,12 +222,8 @@ test('the hooks of guests that went down with the host were served before siphon
     'the guest is asked': ({ from, text }) =>
       from === 'libvirt-guests.sh' && text.startsWith('Starting shutdown on guest'),
     'it is off': witnessed('stopped end'),
-    'siphond answered release': siphond(
-      'hook answered',
-      '"event":"release"',
-      '"reason":"shutdown"',
-    ),
-    'libvirt went on': witnessed('release end shutdown'),
+    'siphond answered release': siphond('hook answered', '"event":"release"'),
+    'libvirt went on': witnessed(`release end ${WHY}`),
     'libvirtd is stopped': systemd('libvirtd.service', /^Stopped /),
     'siphond is being stopped': systemd('siphond.service', /^Stopping /),
     'siphond is stopped': systemd('siphond.service', /^Stopped /),

@@ -26,7 +26,7 @@ export async function learnReason(
 ): Promise<Draft> {
   if (draft.event !== 'release' || draft.policy !== undefined) return draft;
   const { uuid, name } = parseDomain(draft.domainXml);
-  const told = await control.asking(() => askReason(parts, uuid));
+  const told = await control.asking(() => askReason(parts, uuid, draft));
   if (told === 'active') throw skipped(draft, 'the domain runs again');
   const policy = matchPolicy(parts.policies(), name, told);
   const reason = told ?? 'unknown';
@@ -41,13 +41,17 @@ export async function learnReason(
 async function askReason(
   { libvirt }: SnapshotParts,
   uuid: string,
+  { isLate }: Draft,
 ): Promise<ReleaseReason | 'active' | undefined> {
   try {
     const stop = await libvirt.call('lastStop', { domain: uuid }, DEADLINE_MS.libvirt);
     return stop.isActive ? 'active' : stop.reason;
   } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
     // It was transient, or is undefined by now.
-    if (error instanceof OperatingError && error.code === 'not-found') return undefined;
+    if (error.code === 'not-found') return undefined;
+    // libvirtd goes down with its host, and after the next boot the guest runs again: now or never.
+    if (error.code === 'unavailable' && !isLate) return undefined;
     throw error;
   }
 }

@@ -98,11 +98,18 @@ test('one that runs by now is skipped; a name that no policy has leaves no job',
   assert.equal(other.jobs.size, 0);
 });
 
-test('while libvirt does not answer the set waits, and is taken when it does', async () => {
+test('a libvirtd that goes down with its host is not waited for: the disks decide', async () => {
+  const made = world('shutdown');
+  made.isActive = undefined;
+  const set = await ofStop(made);
+  assert.deepEqual([set?.reason, set?.quiesced], ['unknown', 'none']);
+});
+
+test('an old stop waits while libvirt does not answer, and is taken when it does', async () => {
   const made = world('shutdown');
   made.isActive = undefined;
   const life = new Life(made);
-  life.room.onRelease(untoldOf(XML));
+  life.room.onRelease({ ...untoldOf(XML), isLate: true });
   await life.settle();
   assert.deepEqual(
     made.openJobs().map((job) => job.step),

@@ -48,7 +48,7 @@ const KINDS = {
     globs: ['packages/node-libvirt/test/**/*.test.ts', 'test/lab/whole/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: values.soak ? 60 : 20,
+    minutesMax: values.soak ? 60 : 30,
   },
   // What differs between releases: libraries and their headers, and one pass through both of siphon's jobs.
   smoke: {

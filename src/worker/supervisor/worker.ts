@@ -58,9 +58,9 @@ class SupervisedWorker<E> implements AsyncDisposable {
   #starts = 0;
   #failures = 0;
   #lastEnding: string | undefined;
-  /** The start's deadline while `starting`, the back-off's end while `waiting`. */
-  #timer: NodeJS.Timeout | undefined;
   #pulse: Pulse | undefined;
+  /** The start's deadline while `starting`, the back-off's end while `waiting`; and when that is due. */
+  #timer: NodeJS.Timeout | undefined;
   #dueAtMs: number | undefined;
 
   constructor(options: WorkerOptions<E>) {

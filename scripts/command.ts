@@ -6,20 +6,21 @@ import path from 'node:path';
 export const ROOT = path.join(import.meta.dirname, '..');
 
 /**
- * Runs a command with this terminal and the project's own Node first; gives its exit code. After `seconds` it is
- * killed with all that it started, and the code is 124.
+ * Runs a command with this terminal (or what it prints to a descriptor) and the project's own Node first; gives its exit code.
+ * After `seconds` it is killed with all that it started, and the code is 124.
  */
 export function command(
   argv: readonly string[],
   seconds: number,
   env: NodeJS.ProcessEnv = {},
+  output: 'inherit' | number = 'inherit',
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const PATH = `${ROOT}/node_modules/.bin:${process.env['PATH']}`;
     const child = spawn(argv[0] ?? '', argv.slice(1), {
       cwd: ROOT,
       env: { ...process.env, PATH, ...env },
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', output, output],
       detached: true,
     });
     let isLate = false;
@@ -54,10 +55,14 @@ export interface Lab extends AsyncDisposable {
   ): Promise<number>;
 }
 
-/** A lab of one host of each of the releases for this run, gone when it is disposed of. @throws Error if it does not come up. */
+/**
+ * A lab of one host of each of the releases for this run, gone when it is disposed of; all of it prints to `output`.
+ * @throws Error if it does not come up.
+ */
 export async function labFor(
   purpose: string,
   releases = ['trixie'] as readonly string[],
+  output: 'inherit' | number = 'inherit',
 ): Promise<Lab> {
   const dir = `/run/siphon-lab/${purpose}-${process.pid}`;
   const lab = (verb: string, ...more: readonly string[]) => [
@@ -67,8 +72,8 @@ export async function labFor(
     ...more,
   ];
   const shape = ['--hosts', String(releases.length), '--release', releases.join(',')];
-  const down = () => command(lab('down', '--dir', dir), 60);
-  if ((await command(lab('up', ...shape, '--dir', dir), 600)) !== 0) {
+  const down = () => command(lab('down', '--dir', dir), 60, {}, output);
+  if ((await command(lab('up', ...shape, '--dir', dir), 600, {}, output)) !== 0) {
     await down();
     throw new Error('the lab did not come up');
   }
@@ -77,7 +82,8 @@ export async function labFor(
     exec: (argv, seconds, env = {}, host = 'h1') => {
       // A host has an environment of its own.
       const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-      return command(lab('exec', host, '--dir', dir, '--', 'env', ...settings, ...argv), seconds);
+      const inHost = lab('exec', host, '--dir', dir, '--', 'env', ...settings, ...argv);
+      return command(inHost, seconds, {}, output);
     },
     [Symbol.asyncDispose]: async () => {
       if ((await down()) !== 0) process.exitCode = 1;

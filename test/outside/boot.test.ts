@@ -72,7 +72,6 @@ on = ["shutdown", "destroyed"]
 keep_last = 9`;
 
 before(async () => {
-  await runFile(process.execPath, [path.join(project, 'scripts/build.ts')], { timeout: 60_000 });
   await labSh('up', '--dir', dir, '--hosts', '2');
   await sh(
     'h1',

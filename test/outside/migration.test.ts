@@ -35,7 +35,6 @@ keep_last = 5
 let saysWhy = true;
 
 before(async () => {
-  await runFile(process.execPath, [path.join(project, 'scripts/build.ts')], { timeout: 60_000 });
   await labSh('up', '--dir', dir, '--hosts', '2');
   for (const host of HOSTS) {
     await sh(

@@ -33,7 +33,6 @@ users = { fill = "siphon-fill", snapshot = "siphon-snapshot", publish = "siphon-
 `;
 
 before(async () => {
-  await runFile(process.execPath, [path.join(project, 'scripts/build.ts')], { timeout: 60_000 });
   await labSh('up', '--dir', dir, '--clusters', '2');
   await sh(`bash ${project}/test/lab/support/prepare-host.sh`);
   await sh(`for user in fill snapshot publish; do

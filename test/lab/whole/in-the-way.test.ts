@@ -277,7 +277,8 @@ async function isLeased(name: string): Promise<boolean> {
 async function startsAnew(): Promise<void> {
   await answering();
   for (const way of WAYS) {
-    if ((await domainState(local(way))) !== 'running') await must('virsh', '-q', 'start', local(way));
+    if ((await domainState(local(way))) !== 'running')
+      await must('virsh', '-q', 'start', local(way));
     await run('virsh', ['-q', 'destroy', remote(way)]);
     await must('virsh', '-q', 'start', remote(way));
     await buttonWorks(local(way));

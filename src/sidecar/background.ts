@@ -135,7 +135,7 @@ async function reloadOnce(reload: Reload): Promise<void> {
 const SPOOL_EVERY_MS = 30_000;
 
 /** What a cluster that was down left of a set, or left undone, is gone on with this often. */
-const LEFTOVERS_EVERY_MS = 60_000;
+const LEFTOVERS_EVERY_MS = 15_000;
 
 function isPartial(path: string): boolean {
   return path.includes('/.partial');

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { isDeepStrictEqual } from 'node:util';
 
 export interface Ran {
   readonly code: number;
@@ -63,6 +64,19 @@ export async function until<T>(
     assert.ok(performance.now() < end, `not within ${seconds} s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Waits until the probe gives what is wanted; fails after `seconds` with what it gives instead. */
+export async function becomes<T>(probe: () => Promise<T>, want: T, seconds = 30): Promise<void> {
+  let found: T | undefined;
+  const isWanted = async () => {
+    found = await probe();
+    return isDeepStrictEqual(found, want);
+  };
+  await until('what is wanted', isWanted, seconds).catch((error: unknown) => {
+    assert.deepEqual(found, want);
+    throw error;
+  });
 }
 
 /** The milliseconds that an action takes, with its result. */

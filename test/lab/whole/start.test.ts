@@ -91,12 +91,13 @@ test('a base that cannot be filled refuses the start with the cause', async () =
 });
 
 test('a large base on a slow link: refused within the budget with percent and retry; the retry succeeds', async () => {
-  const big = await bigSource(`${pool}/big`, 1024);
+  const big = await bigSource(`${pool}/big`, 256);
   await sh(
-    `rbd resize --no-progress -s 8G ${pool}/big && rbd snap rm --no-progress ${pool}/big@snap && rbd snap create --no-progress ${pool}/big@snap`,
+    `rbd resize --no-progress -s 1G ${pool}/big && rbd snap rm --no-progress ${pool}/big@snap && rbd snap create --no-progress ${pool}/big@snap`,
   );
-  const name = await domainOn('slow', big, '8G');
-  await sh('tc qdisc add dev lo root tbf rate 400mbit burst 256k latency 400ms');
+  const name = await domainOn('slow', big, '1G');
+  // At this rate it takes 13 s.
+  await sh('tc qdisc add dev lo root tbf rate 160mbit burst 256k latency 400ms');
   try {
     const start = timed(() => run('virsh', ['-q', 'start', name]));
     await until('the hook waits', async () => (await fillWorkers()).length > 0 || undefined);

@@ -103,6 +103,8 @@ osd objectstore = memstore
 memstore device bytes = 8589934592
 # memory is written out by an orderly end alone
 osd fast shutdown = false
+# without peers it hears of a new map by asking the monitors, else every 30 s
+osd mon heartbeat interval = 1
 # no scheduler that holds clients to the speed of a disk that is not there
 osd op queue = wpq
 C

@@ -141,12 +141,21 @@ function assertOrder(
 ): void {
   const times = Object.entries(events).map(([what, isIt]) => ({
     what,
-    atUs: journal.find(isIt)?.atUs ?? assert.fail(`not in the journal: ${what}`),
+    atUs: journal.find(isIt)?.atUs ?? assert.fail(`not in the journal: ${what}\n${told(journal)}`),
   }));
   const ordered = times.toSorted((one, other) => one.atUs - other.atUs);
-  const told = (each: { what: string; atUs: number }) => `${each.atUs} ${each.what}`;
-  assert.deepEqual(ordered.map(told), times.map(told));
+  const line = (each: { what: string; atUs: number }) => `${each.atUs} ${each.what}`;
+  assert.deepEqual(ordered.map(line), times.map(line));
 }
+
+const OF_CONCERN = /^(siphon|libvirt|machine)|witness/;
+
+/** What there is instead. */
+const told = (journal: readonly Entry[]) =>
+  journal
+    .filter(({ unit, from }) => OF_CONCERN.test(unit) || OF_CONCERN.test(from))
+    .map(({ atUs, unit, from, text }) => `${atUs} ${unit} ${from}: ${text.slice(0, 200)}`)
+    .join('\n');
 
 const systemd = (unit: string, text: RegExp) => (entry: Entry) =>
   entry.from === 'systemd' && entry.unit === unit && text.test(entry.text);

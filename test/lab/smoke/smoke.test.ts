@@ -12,6 +12,7 @@ import {
   installHook,
   markedSnapshots,
   overlayOn,
+  startsFilled,
 } from '../support/domains.ts';
 import { must, run, sh, until } from '../support/host.ts';
 import { fileCleanup, freshPool, importSource, rawFile, scratchFolder } from '../support/images.ts';
@@ -74,7 +75,7 @@ test(`${release}: a start fills the base that it needs, and holds it`, async () 
   });
   const base = await must('siphon', 'path', source);
   assert.equal((await run('test', ['-e', base])).code, 1);
-  await must('virsh', '-q', 'start', name);
+  await startsFilled(name);
   assert.equal(await domainState(name), 'running');
   const compared = ['compare', '-q', '-U', '-f', 'raw', '-F', 'qcow2', `${scratch}/root`, base];
   await must('qemu-img', ...compared);

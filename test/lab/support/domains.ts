@@ -34,6 +34,14 @@ export const guestAnswers = (name: string): Promise<true> =>
     90,
   );
 
+/** Starts a domain whose base is not here: where the machine is busy, the hook may let a start go before it is filled. */
+export const startsFilled = (name: string): Promise<true> =>
+  until(
+    `${name} starts`,
+    async () => (await run('virsh', ['-q', 'start', name])).code === 0 || undefined,
+    120,
+  );
+
 export const isOff = (name: string): Promise<true> =>
   until(`${name} is off`, async () => (await domainState(name)) === 'shut off' || undefined, 60);
 

@@ -6,7 +6,13 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { before, test } from 'node:test';
 import type { Base } from '../../../src/wire/vocabulary.ts';
-import { defineDomain, domainState, installHook, overlayOn } from '../support/domains.ts';
+import {
+  defineDomain,
+  domainState,
+  installHook,
+  overlayOn,
+  startsFilled,
+} from '../support/domains.ts';
 import { must, run, sh, timed, until } from '../support/host.ts';
 import {
   bigSource,
@@ -42,7 +48,7 @@ const leasesOf = async (of: string) => (await siphonJson<Base>('get', of)).lease
 test('a missing base is filled by the start itself, and leased while the domain runs', async () => {
   const name = await domainOn('cold', source);
   assert.equal((await run('test', ['-e', await must('siphon', 'path', source)])).code, 1);
-  await must('virsh', '-q', 'start', name);
+  await startsFilled(name);
   assert.equal(await domainState(name), 'running');
   assert.ok(
     (await leasesOf(source)).some((one) => one.domainName === name && one.kind === 'running'),
@@ -84,9 +90,11 @@ test('a base that cannot be filled refuses the start with the cause', async () =
   await must('rbd', 'snap', 'create', '--no-progress', `${pool}/root@other`);
   const name = await domainOn('sourceless', wrong);
   await must('rbd', 'snap', 'rm', '--no-progress', `${pool}/root@other`);
-  const { code, stderr } = await run('virsh', ['-q', 'start', name]);
-  assert.notEqual(code, 0);
-  assert.match(stderr, /siphon:.*snapshot/);
+  await until('the start is refused with it', async () => {
+    const { code, stderr } = await run('virsh', ['-q', 'start', name]);
+    assert.notEqual(code, 0);
+    return /siphon:.*snapshot/.test(stderr);
+  });
   assert.equal(await domainState(name), 'shut off');
 });
 

@@ -185,7 +185,7 @@ const isRunning = () =>
 const PING = `virsh qemu-agent-command autostarted '{"execute":"guest-ping"}' --timeout 2 || true`;
 /** From then on it obeys the power button. */
 const guestAnswers = () =>
-  until("the guest's agent answers", async () => (await sh('h2', PING)).includes('return'), 90);
+  until("the guest's agent answers", async () => (await sh('h2', PING)).includes('return'), 180);
 
 async function setsInCeph(): Promise<string[]> {
   const names = await sh('h1', `rbd snap ls vms/data --format json | jq -r '.[].name'`);

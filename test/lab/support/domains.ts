@@ -31,7 +31,7 @@ export const guestAnswers = (name: string): Promise<true> =>
       const ping = ['qemu-agent-command', name, '{"execute":"guest-ping"}', '--timeout', '2'];
       return (await run('virsh', ping)).code === 0 || undefined;
     },
-    90,
+    180,
   );
 
 /** Starts a domain whose base is not here: where the machine is busy, the hook may let a start go before it is filled. */
@@ -43,7 +43,7 @@ export const startsFilled = (name: string): Promise<true> =>
   );
 
 export const isOff = (name: string): Promise<true> =>
-  until(`${name} is off`, async () => (await domainState(name)) === 'shut off' || undefined, 60);
+  until(`${name} is off`, async () => (await domainState(name)) === 'shut off' || undefined, 120);
 
 /** An overlay that names its base before the base exists. */
 export async function overlayOn(source: string, path: string, size: string): Promise<string> {

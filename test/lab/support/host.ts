@@ -55,7 +55,7 @@ export const sh = (script: string): Promise<string> =>
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
-  seconds = 30,
+  seconds = 60,
 ): Promise<T> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
@@ -67,7 +67,7 @@ export async function until<T>(
 }
 
 /** Waits until the probe gives what is wanted; fails after `seconds` with what it gives instead. */
-export async function becomes<T>(probe: () => Promise<T>, want: T, seconds = 30): Promise<void> {
+export async function becomes<T>(probe: () => Promise<T>, want: T, seconds = 60): Promise<void> {
   let found: T | undefined;
   const isWanted = async () => {
     found = await probe();

@@ -29,7 +29,7 @@ export const answering = (): Promise<true> =>
   until(
     'siphond answers',
     async () => ((await siphon('status')).code === 0 ? true : undefined),
-    30,
+    90,
   );
 
 /** All that stands under the bases' folder, partial files too, paths relative to it. */

@@ -113,7 +113,7 @@ test('keep_last: daily stops do not pile up; manual sets are not pruned', async 
       const all = await setsOf('stop-daily');
       return all.length === 3 ? all : undefined;
     },
-    30,
+    90,
   );
   assert.equal(sets.filter((set) => set.event === 'release').length, 2);
   assert.ok(sets.some((set) => set.id === manual.id));

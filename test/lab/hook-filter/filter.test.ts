@@ -15,6 +15,26 @@ const UUID = '0f6f6d5c-52b1-4b4a-9d3c-1f0c5f6d7a01';
 const XML = `<domain type='kvm'>\n  <name>vm</name>\n  <uuid>${UUID}</uuid>\n</domain>\n`;
 /** What one wait of the filter may cost on a busy machine, beyond its bound. */
 const SLACK_MS = 700;
+const ROUNDS_MAX = 3;
+
+class Late extends Error {}
+
+function assertWithin(ms: number, boundMs: number, what = ''): void {
+  if (ms >= boundMs + SLACK_MS) throw new Late(`${what} ${ms} ms, and not ${boundMs}`.trim());
+}
+
+/** Done anew where something came late: what else runs on the machine adds to a call, but not each time. */
+function timedTest(name: string, calls: () => Promise<void>): void {
+  test(name, async () => {
+    for (let round = 1; ; round += 1) {
+      try {
+        return await calls();
+      } catch (error) {
+        if (!(error instanceof Late) || round === ROUNDS_MAX) throw error;
+      }
+    }
+  });
+}
 
 test('operations that siphond learns from events connect to nothing', async () => {
   await using bench = await openBench();
@@ -122,35 +142,38 @@ test('what is not a whole verdict lets the domain start, and is spooled', async 
   }
 });
 
-test('no siphond: spooled at once, in order, mode 0600, under a name that says the call', async () => {
-  await using bench = await openBench();
-  const calls = [
-    ['vm', 'prepare', 'begin', '-'],
-    ['vm', 'release', 'end', 'from snapshot'],
-    ['vm', 'migrate', 'begin', '-'],
-  ];
-  for (const argv of calls) {
-    const ended = await bench.call(argv, XML);
-    assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '', '']);
-    assert.ok(ended.ms < SLACK_MS, `${ended.ms} ms`);
-  }
-  const names = await readdir(bench.spool);
-  const told = orderSpool(names).map((name) => parseSpoolName(name));
-  assert.deepEqual(
-    told.map((each) => [each?.operation, each?.subOperation, each?.extra]),
-    [
-      ['prepare', 'begin', 'none'],
-      ['release', 'end', 'from-snapshot'],
-      ['migrate', 'begin', 'none'],
-    ],
-  );
-  assert.ok(told.every((each) => Math.abs((each?.atMs ?? 0) - Date.now()) < 60_000));
-  assert.equal((await stat(bench.spool)).mode & 0o777, 0o700);
-  for (const { name, text } of await bench.spooled()) {
-    assert.equal((await stat(path.join(bench.spool, name))).mode & 0o777, 0o600);
-    assert.equal(text, XML);
-  }
-});
+timedTest(
+  'no siphond: spooled at once, in order, mode 0600, under a name that says the call',
+  async () => {
+    await using bench = await openBench();
+    const calls = [
+      ['vm', 'prepare', 'begin', '-'],
+      ['vm', 'release', 'end', 'from snapshot'],
+      ['vm', 'migrate', 'begin', '-'],
+    ];
+    for (const argv of calls) {
+      const ended = await bench.call(argv, XML);
+      assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '', '']);
+      assertWithin(ended.ms, 0);
+    }
+    const names = await readdir(bench.spool);
+    const told = orderSpool(names).map((name) => parseSpoolName(name));
+    assert.deepEqual(
+      told.map((each) => [each?.operation, each?.subOperation, each?.extra]),
+      [
+        ['prepare', 'begin', 'none'],
+        ['release', 'end', 'from-snapshot'],
+        ['migrate', 'begin', 'none'],
+      ],
+    );
+    assert.ok(told.every((each) => Math.abs((each?.atMs ?? 0) - Date.now()) < 60_000));
+    assert.equal((await stat(bench.spool)).mode & 0o777, 0o700);
+    for (const { name, text } of await bench.spooled()) {
+      assert.equal((await stat(path.join(bench.spool, name))).mode & 0o777, 0o600);
+      assert.equal(text, XML);
+    }
+  },
+);
 
 test('no password reaches the spool', async () => {
   await using bench = await openBench();
@@ -254,7 +277,7 @@ async function startSiphond(socket: string) {
   };
 }
 
-test('a stopped siphond costs a second, whatever the size of the XML', async () => {
+timedTest('a stopped siphond costs a second, whatever the size of the XML', async () => {
   await using bench = await openBench();
   await using siphond = await startSiphond(bench.socket);
   siphond.child.kill('SIGSTOP');
@@ -262,13 +285,14 @@ test('a stopped siphond costs a second, whatever the size of the XML', async () 
     for (const op of ['prepare', 'release']) {
       const ended = await bench.call(['vm', op, 'begin', '-'], xml);
       assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '', '']);
-      assert.ok(ended.ms > 900 && ended.ms < 1000 + SLACK_MS, `${op}: ${ended.ms} ms`);
+      assert.ok(ended.ms > 900, `${op}: ${ended.ms} ms`);
+      assertWithin(ended.ms, 1000, op);
     }
   }
   assert.equal((await bench.spooled()).length, 4);
 });
 
-test('a siphond that is stopped or killed in mid-answer is given up', async () => {
+timedTest('a siphond that is stopped or killed in mid-answer is given up', async () => {
   await using bench = await openBench();
   const cases = [
     { signal: 'SIGKILL', boundMs: 0 },
@@ -286,22 +310,25 @@ test('a siphond that is stopped or killed in mid-answer is given up', async () =
     const ended = await call;
     assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '', ''], signal);
     const ms = performance.now() - atMs;
-    assert.ok(ms < boundMs + SLACK_MS, `${signal}: ${ms} ms`);
+    assertWithin(ms, boundMs, signal);
     siphond.child.kill('SIGKILL');
     await rm(bench.socket);
   }
   assert.equal((await bench.spooled()).length, 3);
 });
 
-test('a siphond that never decides is left at the end of the budget: 1 s at release, at prepare what fill_wait may be', async () => {
-  await using bench = await openBench();
-  await using _ = await startSiphond(bench.socket);
-  await tell(bench, '99'); // not a number of the list: not taken
-  const calls = ['release', 'prepare'].map((op) => bench.call(['vm', op, 'begin', '-'], XML));
-  const [release, prepare] = await Promise.all(calls);
-  assert.deepEqual([release?.code, prepare?.code], [0, 0]);
-  assert.ok((release?.ms ?? 0) < 1000 + SLACK_MS, `${release?.ms} ms`);
-  assert.ok((prepare?.ms ?? 0) < 10_000 + SLACK_MS, `${prepare?.ms} ms`);
-  assert.ok((prepare?.ms ?? 0) > 9900, 'it waits as long as fill_wait may be');
-  assert.equal((await bench.spooled()).length, 2);
-});
+timedTest(
+  'a siphond that never decides is left at the end of the budget: 1 s at release, at prepare what fill_wait may be',
+  async () => {
+    await using bench = await openBench();
+    await using _ = await startSiphond(bench.socket);
+    await tell(bench, '99'); // not a number of the list: not taken
+    const calls = ['release', 'prepare'].map((op) => bench.call(['vm', op, 'begin', '-'], XML));
+    const [release, prepare] = await Promise.all(calls);
+    assert.deepEqual([release?.code, prepare?.code], [0, 0]);
+    assertWithin(release?.ms ?? 0, 1000, 'release');
+    assertWithin(prepare?.ms ?? 0, 10_000, 'prepare');
+    assert.ok((prepare?.ms ?? 0) > 9900, 'it waits as long as fill_wait may be');
+    assert.equal((await bench.spooled()).length, 2);
+  },
+);

@@ -158,13 +158,13 @@ for (const way of ['cancel', 'dispose', 'kill -9'] as const) {
       rawBecomes: 'raw',
     } as const;
     const call = worker.call('fill', spec, {
-      deadlineMs: 60_000,
+      deadlineMs: 240_000,
       signal: controller.signal,
       onProgress: () => begun.resolve(),
     });
     const code = way === 'cancel' ? 'cancelled' : 'unavailable';
     const failed = failing(call, code, /fill/);
-    await begun.promise;
+    await Promise.race([begun.promise, call]);
     const pid = worker.stats.pid!;
     if (way === 'cancel') controller.abort();
     if (way === 'kill -9') process.kill(pid, 'SIGKILL');

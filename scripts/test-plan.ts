@@ -15,6 +15,8 @@ const { values, positionals } = parseArgs({
 
 /** The large counts. */
 export const isSoak = values.soak;
+/** What nobody waits for may take its time. */
+const isPatient = isSoak || values.release !== undefined;
 
 /** The Debian of each host. The first has the Ceph: 16 in bookworm, 18 in trixie, 20 in forky. */
 export const LABS = {
@@ -32,14 +34,14 @@ export const KINDS = {
     globs: ['packages/ceph-napi/test/**/*.test.ts', 'test/lab/!(whole|smoke)/**/*.test.ts'],
     inLab: true,
     concurrency: 2,
-    minutesMax: isSoak ? 40 : 20,
+    minutesMax: isPatient ? 40 : 20,
   },
   // These share the host's one libvirtd and its installed siphon, which some of them kill: one file at a time.
   whole: {
     globs: ['packages/node-libvirt/test/**/*.test.ts', 'test/lab/whole/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: isSoak ? 60 : 30,
+    minutesMax: isPatient ? 60 : 30,
   },
   // What differs between releases: libraries and their headers, and one pass through both of siphon's jobs.
   smoke: {

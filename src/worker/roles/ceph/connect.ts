@@ -62,7 +62,7 @@ function translateConnectError(
   const trouble = fileTrouble(conf) ?? (user.keyring && fileTrouble(user.keyring));
   if (trouble) return filesError(error, step, trouble);
   const usual = `/etc/ceph/ceph.${entity}.keyring`;
-  if (errnoOf(error) === EACCES && fileTrouble(usual)?.endsWith(CLOSED))
+  if ([EACCES, ENOENT].includes(errnoOf(error) ?? 0) && fileTrouble(usual)?.endsWith(CLOSED))
     return closedError(error, step, usual);
   const keyring = user.keyring ?? `the keyring that ${conf} names, or ${usual}`;
   if (errnoOf(error) === EIO) return keyError(error, step, keyring);
@@ -94,7 +94,7 @@ function filesError(cause: unknown, step: Step, trouble: string): OperatingError
 const EACCES = 13;
 const CLOSED = 'cannot be read';
 
-/** librados answers the same for a key that the monitors do not accept. */
+/** librados answers the same for a key that the monitors do not accept, and that of Ceph 20 for one that is nowhere. */
 function closedError(cause: unknown, step: Step, keyring: string): OperatingError {
   const hint = `chgrp siphon ${keyring} && chmod 640 ${keyring}`;
   return new OperatingError({

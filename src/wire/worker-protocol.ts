@@ -2,6 +2,7 @@
 // on file descriptor 3 of the worker. The worker is silent until `init`; then it says `ready` or `init-failed`.
 
 import type { WireError } from './errors.ts';
+import type { ArmMethods } from './hold-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
   Ability,
@@ -78,6 +79,8 @@ export interface CephSettings {
     readonly snapshot: CephUser;
     readonly publish: CephUser;
   };
+  /** A pool for the ticks of armed snapshots; where it is absent, or not to be used, it is that of the first disk. */
+  readonly tickPool?: string;
   /** Bounds for librados: client_mount_timeout, rados_mon_op_timeout and rados_osd_op_timeout, in ms. */
   readonly timeoutMs: number;
 }
@@ -104,7 +107,7 @@ export interface SnapshotAt {
 }
 
 /** The `ceph` role: one worker a cluster, kept warm. */
-export interface CephMethods {
+export interface CephMethods extends ArmMethods {
   /** Who is there, as this user's connection sees it, and who that is (`client.4123`); not stated: the fill user's. */
   status: {
     params: { readonly as?: 'fill' | 'snapshot' };

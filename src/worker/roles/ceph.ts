@@ -4,10 +4,12 @@ import { abilities } from 'ceph-napi';
 import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephMethods, CephSettings } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
+import { Arming } from './ceph/arm.ts';
 import { Connections } from './ceph/connections.ts';
 import { examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
 import { dropLock } from './ceph/lock-break.ts';
+import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
 import { listSets, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
@@ -20,7 +22,11 @@ function librbdAbilities(): readonly Ability[] {
 }
 
 export const startCephRole = ((settings) => {
-  const connections = new Connections(settings as CephSettings);
+  const { tickPool, ...access } = settings as CephSettings;
+  const connections = new Connections(access);
+  const prepared = new PreparedSnapshots(connections);
+  const tickPools = () => [tickPool, prepared.firstPool()].filter((name) => name !== undefined);
+  const arming = new Arming(connections, tickPools);
   return {
     handlers: {
       status: ({ as = 'fill' }) => connections.as(as, status),
@@ -34,6 +40,12 @@ export const startCephRole = ((settings) => {
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
       createSnapshot: (at, { signal }) =>
         connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
+      prepareSnapshots: (what, { signal }) => prepared.prepare(what, signal),
+      arm: (how, { signal }) => arming.arm(how, signal),
+      armEnd: (which, { signal }) => arming.end(which, signal),
+      createPrepared: (which) => prepared.create(which),
+      describePrepared: (which) => prepared.describe(which),
+      dropPrepared: (which) => prepared.drop(which),
       dropLock: (at, { signal }) =>
         connections.as('snapshot', (session) => dropLock(session, at, signal)),
       removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),

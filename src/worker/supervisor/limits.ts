@@ -30,7 +30,8 @@ const COMMON = {
 } as const;
 
 export const WORKER_LIMITS: Readonly<Record<WorkerRole, WorkerLimits>> = {
-  ceph: { ...COMMON, graceMs: 10_000, callsMax: 24, threads: 32 },
+  // The disks of many domains are snapshotted at one instant, a thread each.
+  ceph: { ...COMMON, graceMs: 10_000, callsMax: 64, threads: 128 },
   // libvirtd holds answers back while a hook runs for a domain: patience costs a thread, a kill costs all other calls.
   libvirt: { ...COMMON, graceMs: 60_000, callsMax: 16, threads: 24 },
   fill: { ...COMMON, callsMax: 1, threads: 16 },

@@ -18,6 +18,13 @@ export interface Session {
   readonly entity: string;
 }
 
+/** A connection that is in use. */
+export interface Hold extends Disposable {
+  readonly session: Session;
+  /** Says what failed on it: where the connection itself is the cause, no later call has it. */
+  readonly report: (error: unknown) => void;
+}
+
 interface Link {
   readonly key: string;
   /** What the keyring's file was when the connection was made. */
@@ -43,21 +50,35 @@ export class Connections {
 
   /** Runs `body` on the identity's connection, which stays open until `body` has ended. */
   async as<T>(identity: Identity, body: (session: Session) => Promise<T>): Promise<T> {
+    using hold = await this.hold(identity);
+    try {
+      return await body(hold.session);
+    } catch (error) {
+      hold.report(error);
+      throw error;
+    }
+  }
+
+  /** The identity's connection, which stays open until it is disposed of here. */
+  async hold(identity: Identity): Promise<Hold> {
     const { name } = this.#settings.users[identity];
     const link = this.#linkOf(identity);
     link.users++;
-    try {
-      const { cluster, fsid } = await link.cluster.catch((error: unknown) => {
-        this.#retire(link);
-        throw error;
-      });
-      return await body({ cluster, fsid, identity, entity: `client.${name}` });
-    } catch (error) {
-      if (STALE_ERRNOS.includes(errnoOf(error))) this.#retire(link);
-      throw error;
-    } finally {
+    const leave = () => {
       link.users--;
       this.#closeIfUnused(link);
+    };
+    try {
+      const { cluster, fsid } = await link.cluster;
+      const session = { cluster, fsid, identity, entity: `client.${name}` };
+      const report = (error: unknown) => {
+        if (STALE_ERRNOS.includes(errnoOf(error))) this.#retire(link);
+      };
+      return { session, report, [Symbol.dispose]: leave };
+    } catch (error) {
+      this.#retire(link);
+      leave();
+      throw error;
     }
   }
 

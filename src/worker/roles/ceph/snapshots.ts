@@ -48,9 +48,11 @@ export async function createSnapshot(
   }
 }
 
-const EEXIST = 17;
+/** The errno of a name that is there already. */
+export const EEXIST = 17;
 
-async function describeCreated(
+/** @throws OperatingError not-found: it is not there */
+export async function describeCreated(
   session: Session,
   pool: Pool,
   imageId: string,
@@ -115,7 +117,8 @@ export async function listMarked(session: Session, at: ImageAt): Promise<Snapsho
     .map((each) => ({ poolId, namespace, imageId, snapId: each.id, snap: each.name }));
 }
 
-function assertMarked(snap: string, op: string, subject: string): void {
+/** @throws OperatingError refused: the name is not one of siphon's */
+export function assertMarked(snap: string, op: string, subject: string): void {
   if (snap.startsWith(SNAPSHOT_MARK) && snap.length > SNAPSHOT_MARK.length) return;
   const why = `only snapshots named ${SNAPSHOT_MARK}* are siphon's`;
   throw new OperatingError({ code: 'refused', op, subject, why });

@@ -24,7 +24,7 @@ export async function undoLate(
     const outcome = await removeIfThere(session, image, snap);
     if (outcome === 'removed') return saying(failure, 'it had appeared, and was removed');
   }
-  return saying(failure, 'it may still appear: look for it again');
+  return mayAppear(failure);
 }
 
 async function removeIfThere(
@@ -43,6 +43,11 @@ async function removeIfThere(
     if (error instanceof OperatingError) return 'unknown';
     throw error;
   }
+}
+
+/** The same failure, of a snapshot that nobody has looked for since. */
+export function mayAppear(failure: OperatingError): OperatingError {
+  return saying(failure, 'it may still appear: look for it again');
 }
 
 function saying(failure: OperatingError, more: string): OperatingError {

@@ -1,0 +1,184 @@
+// Arms snapshots: foresees the monitors' next commit of the OSD map, with a tick still pending for it, so that what is asked just
+// before it rides along. All that arm at the same time share the ticks.
+
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { OperatingError } from '../../../wire/errors.ts';
+import type { ArmMethods } from '../../../wire/hold-protocol.ts';
+import { during } from '../../translate-error.ts';
+import type { Connections } from './connections.ts';
+import { decideLead, intervalOf, type LeadDecision, remember } from './lead.ts';
+import { inImage, openPool, placeOf } from './open.ts';
+import { type Tick, Train } from './train.ts';
+
+/** Monitors that take so much longer than usual for a change of a map are not well: no guest is touched then. */
+const LATE_MS = 3000;
+/**
+ * From a commit to the end of a snapshot that rode on it: librbd still writes the image's header (docs/performance.md). A snapshot
+ * that missed it comes an interval later.
+ */
+const GRACE_MS = 200;
+/** Arms that were not asked for their end are forgotten, oldest first. */
+const ARMS_MAX = 256;
+
+interface Armed {
+  readonly tick: Tick;
+  readonly atMs: number;
+}
+
+type GiveUp = Extract<LeadDecision, { kind: 'give-up' }>;
+
+const WHY: Readonly<Record<GiveUp['why'], string>> = {
+  restless: 'no commit of the monitors could be foreseen: others change the map of the OSDs often',
+  'lead-too-long': 'the monitors commit more often than that',
+};
+
+export class Arming {
+  readonly #connections: Connections;
+  readonly #pools: () => readonly string[];
+  readonly #armed = new Map<string, Armed>();
+  #tookMs: readonly number[] = [];
+  #train: Promise<Train> | undefined;
+
+  /** `pools`: where ticks may go, the best first. */
+  constructor(connections: Connections, pools: () => readonly string[]) {
+    this.#connections = connections;
+    this.#pools = pools;
+  }
+
+  arm(
+    { leadMs }: ArmMethods['arm']['params'],
+    signal: AbortSignal,
+  ): Promise<ArmMethods['arm']['result']> {
+    return during(stepOf(`${leadMs} ms before a commit`), async () => {
+      const train = await this.#running(signal);
+      using _ = train.board();
+      let [ticks, earlyTicks] = [0, 0];
+      for (;;) {
+        const tick = train.tick();
+        const ageMs = performance.now() - tick.sentAtMs;
+        const facts = { tookMs: this.#tookMs, leadMs, earlyTicks, ticks };
+        const decision = decideLead({ ...facts, tick: { ...tick, ageMs } });
+        if (decision.kind === 'give-up') throw failed('busy', WHY[decision.why]);
+        if (decision.kind === 'go') {
+          const { leftMs, intervalMs } = decision;
+          return { arm: this.#keep(tick), intervalMs, rounds: earlyTicks + 1, leftMs };
+        }
+        if (decision.kind === 'another') await this.#back(tick.back, signal);
+        else if ((await within(decision.waitMs, tick.back, signal)) === LATE) continue;
+        else earlyTicks++;
+        ticks++;
+      }
+    });
+  }
+
+  async end(
+    { arm }: ArmMethods['armEnd']['params'],
+    signal: AbortSignal,
+  ): Promise<ArmMethods['armEnd']['result']> {
+    const armed = this.#armed.get(arm);
+    if (armed === undefined) throw failed('usage', `there is no arm ${arm}`);
+    this.#armed.delete(arm);
+    return await during(stepOf('the commit'), async () => {
+      const backAtMs = await this.#back(armed.tick.back, signal);
+      await delay(Math.max(0, backAtMs + GRACE_MS - performance.now()), undefined, { signal });
+      return { tookMs: backAtMs - armed.atMs };
+    });
+  }
+
+  #keep(tick: Tick): string {
+    const arm = randomUUID();
+    this.#armed.set(arm, { tick, atMs: performance.now() });
+    const [oldest] = this.#armed.keys();
+    if (this.#armed.size > ARMS_MAX && oldest !== undefined) this.#armed.delete(oldest);
+    return arm;
+  }
+
+  /** @throws OperatingError unavailable: it did not come back in time */
+  async #back<T>(asked: Promise<T>, signal: AbortSignal): Promise<T> {
+    const boundMs = Math.round(LATE_MS + (intervalOf(this.#tookMs) ?? 0));
+    const back = await within(boundMs, asked, signal);
+    if (back !== LATE) return back;
+    throw failed('unavailable', `the monitors did not change a map in ${boundMs} ms`);
+  }
+
+  async #running(signal: AbortSignal): Promise<Train> {
+    for (;;) {
+      this.#train ??= this.#begin();
+      const train = await this.#back(this.#train, signal);
+      if (!train.isEnded) return train;
+    }
+  }
+
+  #begin(): Promise<Train> {
+    const starting = this.#start();
+    const forget = () => {
+      if (this.#train === starting) this.#train = undefined;
+    };
+    starting.then((train) => void train.ended.then(forget), forget);
+    return starting;
+  }
+
+  /** A pool that is not there, that this user may not tick in, or that has snapshots of its own: the next one is tried. */
+  async #start(): Promise<Train> {
+    let failure = failed('usage', 'there is no pool to tick in: prepare snapshots first');
+    for (const pool of this.#pools()) {
+      try {
+        return await this.#startIn(pool);
+      } catch (error) {
+        if (!(error instanceof OperatingError) || !ELSEWHERE.includes(error.code)) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  /** A train whose first tick is back. */
+  async #startIn(name: string): Promise<Train> {
+    await using stack = new AsyncDisposableStack();
+    const hold = stack.use(await this.#connections.hold('snapshot'));
+    try {
+      const pool = stack.use(await openPool(hold.session, name, ''));
+      const train = new Train(pool, (tookMs) => {
+        this.#tookMs = remember(this.#tookMs, tookMs);
+      });
+      await inImage(hold.session, pool, 'tick', placeOf(pool), () => train.tick().back);
+      const open = stack.move();
+      train.ended.then(() => open.disposeAsync()).catch(reportClose);
+      return train;
+    } catch (error) {
+      hold.report(error);
+      throw error;
+    }
+  }
+}
+
+const ELSEWHERE: readonly string[] = ['not-found', 'denied', 'usage'];
+
+const LATE = Symbol('late');
+
+/** What settles within `ms`, else LATE. */
+async function within<T>(
+  ms: number,
+  asked: Promise<T>,
+  signal: AbortSignal,
+): Promise<T | typeof LATE> {
+  const over = new AbortController();
+  const timer = delay(ms, LATE, { signal: AbortSignal.any([signal, over.signal]) } as const);
+  try {
+    return await Promise.race([asked, timer]);
+  } finally {
+    over.abort();
+  }
+}
+
+const stepOf = (subject: string) => ({ op: 'arm snapshots', subject });
+
+function failed(code: OperatingError['code'], why: string): OperatingError {
+  return new OperatingError({ code, op: 'arm snapshots', subject: 'the monitors’ commits', why });
+}
+
+/** Its calls have ended: what does not close in order is lost memory, no more. */
+function reportClose(error: unknown): void {
+  console.error(`closing the pool of ticks: ${String(error)}`);
+}

@@ -11,6 +11,8 @@ export interface Pools {
   readonly images: readonly string[];
   /** Of domains' disks. */
   readonly vms: readonly string[];
+  /** For the ticks of armed snapshots. */
+  readonly ticks?: readonly string[];
 }
 
 /** Not 'profile rbd', nor its read-only kin: librbd would then blocklist a QEMU that hangs. */
@@ -23,7 +25,7 @@ const READ: Grants = (scope) => [`profile rbd-read-only ${scope}`];
 
 /** No identity may write what is in an image: snapshots stand in its header, and in object maps. */
 const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> = {
-  fill: { images: READ, vms: NONE },
+  fill: { images: READ, vms: NONE, ticks: NONE },
   snapshot: {
     vms: (scope) => [
       ...READ(scope),
@@ -33,10 +35,13 @@ const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> 
     ],
     // What disks are clones of, and qcow2 bases in RBD: without it such a disk cannot even be opened.
     images: READ,
+    // Who may write anything in a pool may take snapshot ids there.
+    ticks: (scope) => [`allow w ${scope} object_prefix siphon.tick`],
   },
   publish: {
     images: (scope) => [`allow w ${scope} object_prefix siphon.sources`],
     vms: NONE,
+    ticks: NONE,
   },
 };
 
@@ -45,6 +50,7 @@ export function osdGrants(identities: readonly Identity[], pools: Pools): readon
   const grants = identities.flatMap((identity) => [
     ...pools.vms.flatMap((place) => GRANTS[identity].vms(scopeOf(place))),
     ...pools.images.flatMap((place) => GRANTS[identity].images(scopeOf(place))),
+    ...(pools.ticks ?? []).flatMap((place) => GRANTS[identity].ticks(scopeOf(place))),
   ]);
   return [...new Set(grants)];
 }

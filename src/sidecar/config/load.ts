@@ -221,6 +221,7 @@ function toSettings(cluster: ConfigFile['clusters'][string]): CephSettings {
     ...(fsid === undefined ? {} : { fsid }),
     conf: cluster.conf,
     timeoutMs: cluster.timeout,
+    tickPool: cluster.tick_pool,
     users: {
       fill: users.fill ?? user,
       snapshot: users.snapshot ?? user,

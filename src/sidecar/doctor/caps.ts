@@ -13,12 +13,16 @@ export interface UserCaps {
 const JOBS: readonly Identity[] = ['fill', 'snapshot', 'publish'];
 
 /** What each of a cluster's users needs for the jobs that the config gives it, and no more. */
-export function capsFor({ users }: Pick<CephSettings, 'users'>, pools: Pools): UserCaps[] {
+export function capsFor(
+  { users, tickPool }: Pick<CephSettings, 'users' | 'tickPool'>,
+  pools: Pools,
+): UserCaps[] {
+  const all = { ...pools, ticks: tickPool === undefined ? [] : [tickPool] };
   const names = [...new Set(JOBS.map((job) => users[job].name))];
   return names.map((name) => {
     const jobs = JOBS.filter((job) => users[job].name === name);
     const user = users[jobs[0] ?? 'fill'];
-    return { user, jobs, mon: MON_CAPS, osd: osdGrants(jobs, pools).join(', ') };
+    return { user, jobs, mon: MON_CAPS, osd: osdGrants(jobs, all).join(', ') };
   });
 }
 

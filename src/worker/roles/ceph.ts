@@ -25,8 +25,7 @@ export const startCephRole = ((settings) => {
   const { tickPool, ...access } = settings as CephSettings;
   const connections = new Connections(access);
   const prepared = new PreparedSnapshots(connections);
-  const tickPools = () => [tickPool, prepared.firstPool()].filter((name) => name !== undefined);
-  const arming = new Arming(connections, tickPools);
+  const arming = new Arming(connections, prepared, tickPool);
   return {
     handlers: {
       status: ({ as = 'fill' }) => connections.as(as, status),

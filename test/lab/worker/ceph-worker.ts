@@ -36,13 +36,18 @@ export async function makeUsers(t: Cleanup, ...pools: string[]): Promise<CephSet
   return await usersFor(t, { images: pools, vms: pools });
 }
 
-export async function usersFor(t: Cleanup, pools: Pools): Promise<CephSettings['users']> {
+export async function usersFor(
+  t: Cleanup,
+  pools: Pools,
+  tickPool?: string,
+): Promise<CephSettings['users']> {
   const prefix = `w${process.pid}x${++count}`;
   const named = (role: string) => {
     return { name: `${prefix}-${role}`, keyring: `/tmp/${prefix}-${role}.keyring` };
   };
   const users = { fill: named('fill'), snapshot: named('snapshot'), publish: named('publish') };
-  const settings = { conf: CONF, users, timeoutMs: 5000 };
+  const ticks = tickPool === undefined ? {} : { tickPool };
+  const settings = { conf: CONF, users, timeoutMs: 5000, ...ticks };
   const [cluster] = capsCommands([{ name: 'ceph', settings }], pools);
   await Promise.all((cluster?.users ?? []).map(({ create }) => sh(create)));
   for (const { name, keyring } of Object.values(users)) {

@@ -1,7 +1,7 @@
 // Snapshots, sets and use of domains' disks, compared with `rbd` and `rados`.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { before, test } from 'node:test';
 import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
@@ -10,6 +10,7 @@ import type { Worker } from '../../../src/worker/supervisor/index.ts';
 import { must, until } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
 import { cephWorker, failing, json, makeUsers, soon } from './ceph-worker.ts';
+import { holdLock } from './lock-owner.ts';
 
 const cleanup = fileCleanup();
 let pool: string;
@@ -127,20 +128,6 @@ test('the head of a disk is its first bytes, of now or of a snapshot', async () 
   await failing(head({ snap: 'nosnap' }), 'not-found', /no snapshot 'nosnap'/);
 });
 
-/** Holds the image's exclusive lock, as QEMU does. */
-async function holdLock(image: string): Promise<ChildProcess> {
-  const script = `
-import rados, rbd, sys, time
-c = rados.Rados(conffile='/etc/ceph/ceph.conf'); c.connect()
-i = rbd.Image(c.open_ioctx('${pool}'), '${image}'); i.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE); i.write(b'x', 0)
-print('held', flush=True)
-for line in sys.stdin: i.write(b'y', 0); i.flush(); print('written', flush=True)`;
-  const child = spawn('python3', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  cleanup.after(async () => child.kill('SIGKILL'));
-  await new Promise((resolve) => child.stdout.once('data', resolve));
-  return child;
-}
-
 async function writesAgain(holder: ChildProcess): Promise<void> {
   const answered = once(holder.stdout!, 'data', { signal: AbortSignal.timeout(20_000) });
   holder.stdin!.write('write\n');
@@ -151,7 +138,7 @@ test('who uses an image is told as rbd tells it', async () => {
   const at = await disk();
   const idle = await worker.call('imageUse', at, soon);
   assert.deepEqual([idle.lockOwners, idle.watchers, idle.sizeBytes], [[], [], 8 * 2 ** 20]);
-  await holdLock(at.image);
+  await holdLock(cleanup, at);
   const use = await worker.call('imageUse', at, soon);
   const locks = await json<{ locker: string }[]>('rbd', 'lock', 'ls', `${pool}/${at.image}`);
   assert.deepEqual(
@@ -168,7 +155,7 @@ test('who uses an image is told as rbd tells it', async () => {
 
 test('a live lock owner takes part; a dead one makes a disk busy, and no lock is broken', async () => {
   const at = await disk();
-  const holder = await holdLock(at.image);
+  const holder = await holdLock(cleanup, at);
   const create = (snap: string) => worker.call('createSnapshot', { ...at, snap }, soon);
   const held = await create('siphon.held');
   const { lockOwners } = await worker.call('imageUse', at, soon);
@@ -218,7 +205,7 @@ test('the lock of a worker that was killed in the middle is dropped, by its name
 test('a lock owner that hangs, as a stopped QEMU does, loses neither its lock nor its disk', async () => {
   const at = await disk();
   await must('rbd', 'snap', 'create', '--no-progress', `${pool}/${at.image}@before`);
-  const holder = await holdLock(at.image);
+  const holder = await holdLock(cleanup, at);
   await using mine = cephWorker(users); // its own, since it ends itself
   await mine.call('imageUse', at, soon);
   const blocklist = await must('ceph', 'osd', 'blocklist', 'ls');

@@ -6,6 +6,7 @@ import {
   intervalOf,
   type LeadFacts,
   MARGIN_MS,
+  nextMargin,
   remember,
 } from '../../../src/worker/roles/ceph/lead.ts';
 
@@ -14,13 +15,21 @@ const QUIET = [1001, 999, 1003];
 function decide(more: Partial<LeadFacts> & { readonly ageMs?: number } = {}) {
   const { ageMs = 0, ...facts } = more;
   const tick = { isAfterCommit: true, ageMs };
-  return decideLead({ tookMs: QUIET, leadMs: 100, earlyTicks: 0, ticks: 2, tick, ...facts });
+  return decideLead({
+    tookMs: QUIET,
+    leadMs: 100,
+    marginMs: 70,
+    earlyTicks: 0,
+    ticks: 2,
+    tick,
+    ...facts,
+  });
 }
 
 test('it waits until the lead, then goes', () => {
-  assert.deepEqual(decide({ ageMs: 1 }), { kind: 'wait', waitMs: 1000 - MARGIN_MS - 100 });
-  const ageMs = 1001 - MARGIN_MS - 100;
-  assert.deepEqual(decide({ ageMs }), { kind: 'go', leftMs: MARGIN_MS + 100, intervalMs: 1001 });
+  assert.deepEqual(decide({ ageMs: 1 }), { kind: 'wait', waitMs: 1000 - 70 - 100 });
+  const ageMs = 1001 - 70 - 100;
+  assert.deepEqual(decide({ ageMs }), { kind: 'go', leftMs: 70 + 100, intervalMs: 1001 });
 });
 
 test('a tick whose lead has gone by is not the one', () => {
@@ -58,12 +67,23 @@ test('a slower pace is taken up at once, a faster one when most ticks show it', 
   assert.equal(intervalOf(fast.reduce<readonly number[]>(remember, slower)), 501);
 });
 
-const ms = fc.double({ min: 0, max: 5000, noNaN: true });
+test('the margin grows with each commit that is missed, and shrinks slowly', () => {
+  const misses = [true, true, true, true].reduce<number[]>(
+    (all, isMissed) => [...all, nextMargin(all.at(-1) ?? 0, isMissed)],
+    [MARGIN_MS.least],
+  );
+  assert.deepEqual(misses, [70, 140, 280, 300, 300]);
+  assert.equal(nextMargin(300, false), 285);
+  assert.equal(nextMargin(70, false), 70);
+});
+
+const ms = fc.nat(5000);
 
 test('whenever it goes, the lead and half of the margin are left, and no more than the margin', () => {
   const facts = fc.record({
     tookMs: fc.array(ms, { maxLength: 9 }),
     leadMs: ms,
+    marginMs: fc.integer({ min: MARGIN_MS.least, max: MARGIN_MS.most }),
     tick: fc.record({ isAfterCommit: fc.boolean(), ageMs: ms }),
     earlyTicks: fc.nat(10),
     ticks: fc.nat(20),
@@ -79,7 +99,7 @@ test('whenever it goes, the lead and half of the margin are left, and no more th
       if (decision.kind !== 'go') return;
       assert.ok(each.tick.isAfterCommit);
       const afterLeadMs = decision.leftMs - each.leadMs;
-      assert.ok(afterLeadMs >= MARGIN_MS / 2 - 1e-6 && afterLeadMs <= MARGIN_MS + 1e-6);
+      assert.ok(afterLeadMs >= each.marginMs / 2 - 1e-6 && afterLeadMs <= each.marginMs + 1e-6);
     }),
   );
 });

@@ -7,7 +7,14 @@ import { OperatingError } from '../../../wire/errors.ts';
 import type { ArmMethods } from '../../../wire/hold-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Connections } from './connections.ts';
-import { decideLead, intervalOf, type LeadDecision, remember } from './lead.ts';
+import {
+  decideLead,
+  intervalOf,
+  type LeadDecision,
+  MARGIN_MS,
+  nextMargin,
+  remember,
+} from './lead.ts';
 import { inImage, openPool, placeOf } from './open.ts';
 import { type Tick, Train } from './train.ts';
 
@@ -33,17 +40,27 @@ const WHY: Readonly<Record<GiveUp['why'], string>> = {
   'lead-too-long': 'the monitors commit more often than that',
 };
 
+/** What of the snapshots is to be known. */
+interface Riders {
+  /** Of those that are prepared: where ticks may go, too. */
+  firstPool(): string | undefined;
+  /** What was asked for after `fromMs` and before `untilMs`: how it went until now. */
+  outcomeOf(fromMs: number, untilMs: number): 'none' | 'made' | 'late';
+}
+
 export class Arming {
   readonly #connections: Connections;
-  readonly #pools: () => readonly string[];
+  readonly #riders: Riders;
+  readonly #tickPool: string | undefined;
   readonly #armed = new Map<string, Armed>();
   #tookMs: readonly number[] = [];
+  #marginMs: number = MARGIN_MS.least;
   #train: Promise<Train> | undefined;
 
-  /** `pools`: where ticks may go, the best first. */
-  constructor(connections: Connections, pools: () => readonly string[]) {
+  constructor(connections: Connections, riders: Riders, tickPool: string | undefined) {
     this.#connections = connections;
-    this.#pools = pools;
+    this.#riders = riders;
+    this.#tickPool = tickPool;
   }
 
   arm(
@@ -57,7 +74,8 @@ export class Arming {
       for (;;) {
         const tick = train.tick();
         const ageMs = performance.now() - tick.sentAtMs;
-        const facts = { tookMs: this.#tookMs, leadMs, earlyTicks, ticks };
+        const known = { tookMs: this.#tookMs, marginMs: this.#marginMs };
+        const facts = { ...known, leadMs, earlyTicks, ticks };
         const decision = decideLead({ ...facts, tick: { ...tick, ageMs } });
         if (decision.kind === 'give-up') throw failed('busy', WHY[decision.why]);
         if (decision.kind === 'go') {
@@ -82,6 +100,8 @@ export class Arming {
     return await during(stepOf('the commit'), async () => {
       const backAtMs = await this.#back(armed.tick.back, signal);
       await delay(Math.max(0, backAtMs + GRACE_MS - performance.now()), undefined, { signal });
+      const outcome = this.#riders.outcomeOf(armed.atMs, backAtMs);
+      if (outcome !== 'none') this.#marginMs = nextMargin(this.#marginMs, outcome === 'late');
       return { tookMs: backAtMs - armed.atMs };
     });
   }
@@ -122,7 +142,8 @@ export class Arming {
   /** A pool that is not there, that this user may not tick in, or that has snapshots of its own: the next one is tried. */
   async #start(): Promise<Train> {
     let failure = failed('usage', 'there is no pool to tick in: prepare snapshots first');
-    for (const pool of this.#pools()) {
+    for (const pool of [this.#tickPool, this.#riders.firstPool()]) {
+      if (pool === undefined) continue;
       try {
         return await this.#startIn(pool);
       } catch (error) {

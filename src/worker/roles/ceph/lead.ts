@@ -10,8 +10,12 @@ const APART = 0.1;
 /** A tick so much longer than all is a change of the cluster's pace. */
 const OTHER_PACE = 1.5;
 
-/** From the hold's end to the foreseen commit: what a snapshot needs to reach the monitors (docs/performance.md). */
-export const MARGIN_MS = 70;
+/** From the lead's end to the foreseen commit: what a snapshot needs to reach the monitors (docs/performance.md). */
+export const MARGIN_MS = { least: 70, most: 300 } as const;
+/** After a commit that was missed, and after one that was not. */
+const MARGIN_GROWS = 2;
+const MARGIN_SHRINKS = 0.95;
+
 /** Ticks that came back before their lead, and all ticks, that one arm may take. */
 const ROUNDS_MAX = 8;
 const TICKS_MAX = 16;
@@ -20,6 +24,7 @@ export interface LeadFacts {
   /** How long former ticks took that were sent just after a commit, oldest first. */
   readonly tookMs: readonly number[];
   readonly leadMs: number;
+  readonly marginMs: number;
   /** The tick under way. */
   readonly tick: { readonly isAfterCommit: boolean; readonly ageMs: number };
   /** Ticks that could have been the one, and came back before their lead. */
@@ -41,16 +46,16 @@ export type LeadDecision =
 
 /** What to do while a tick is under way. */
 export function decideLead(facts: LeadFacts): LeadDecision {
-  const { tookMs, leadMs, tick, earlyTicks, ticks } = facts;
+  const { tookMs, leadMs, marginMs, tick, earlyTicks, ticks } = facts;
   if (earlyTicks >= ROUNDS_MAX || ticks >= TICKS_MAX) return { kind: 'give-up', why: 'restless' };
   if (!tick.isAfterCommit) return { kind: 'another', why: 'no-phase' };
   const intervalMs = intervalOf(tookMs);
   if (intervalMs === undefined) return { kind: 'another', why: 'no-interval' };
-  if (leadMs + MARGIN_MS >= intervalMs) return { kind: 'give-up', why: 'lead-too-long' };
+  if (leadMs + marginMs >= intervalMs) return { kind: 'give-up', why: 'lead-too-long' };
   const leftMs = intervalMs - tick.ageMs;
-  const waitMs = leftMs - MARGIN_MS - leadMs;
+  const waitMs = leftMs - marginMs - leadMs;
   if (waitMs > 0) return { kind: 'wait', waitMs };
-  if (waitMs < -MARGIN_MS / 2) return { kind: 'another', why: 'too-late' };
+  if (waitMs < -marginMs / 2) return { kind: 'another', why: 'too-late' };
   return { kind: 'go', leftMs, intervalMs };
 }
 
@@ -65,6 +70,12 @@ export function intervalOf(tookMs: readonly number[]): number | undefined {
 export function remember(tookMs: readonly number[], lastMs: number): readonly number[] {
   if (lastMs > median(tookMs) * OTHER_PACE) return [lastMs];
   return [...tookMs, lastMs].slice(-RECENT);
+}
+
+/** On a busy machine a snapshot takes longer to reach the monitors. */
+export function nextMargin(marginMs: number, isMissed: boolean): number {
+  const next = marginMs * (isMissed ? MARGIN_GROWS : MARGIN_SHRINKS);
+  return Math.min(MARGIN_MS.most, Math.max(MARGIN_MS.least, next));
 }
 
 /** NaN of none, which compares as false with anything. */

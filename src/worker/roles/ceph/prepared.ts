@@ -18,6 +18,9 @@ const KEPT_MS_MAX = 120_000;
 /** Each takes a thread while it is made, and the worker has more (worker/supervisor/limits.ts). */
 const DISKS_MAX = 96;
 
+/** As many as can be under way. */
+const ASKED_MAX = DISKS_MAX;
+
 type At = ImageAt & { readonly snap: string };
 type Created = ArmMethods['createPrepared']['result'][number];
 
@@ -29,17 +32,24 @@ interface Disk {
   readonly imageId: string;
 }
 
+interface Asked {
+  readonly atMs: number;
+  isMade: boolean;
+}
+
 interface Prepared {
   readonly disks: readonly Disk[];
   readonly hold: Hold;
   readonly open: AsyncDisposableStack;
   readonly timer: NodeJS.Timeout;
-  isAsked: boolean;
+  asked?: Asked;
 }
 
 export class PreparedSnapshots {
   readonly #connections: Connections;
   readonly #prepared = new Map<string, Prepared>();
+  /** The last ones. */
+  #asked: readonly Asked[] = [];
   /** Those that are being opened, too. */
   #disks = 0;
 
@@ -50,6 +60,12 @@ export class PreparedSnapshots {
   /** The pool of the first disk that is prepared. */
   firstPool(): string | undefined {
     return this.#prepared.values().next().value?.disks[0]?.at.pool;
+  }
+
+  outcomeOf(fromMs: number, untilMs: number): 'none' | 'made' | 'late' {
+    const asked = this.#asked.filter(({ atMs }) => atMs > fromMs && atMs < untilMs);
+    if (asked.length === 0) return 'none';
+    return asked.every(({ isMade }) => isMade) ? 'made' : 'late';
   }
 
   async prepare(
@@ -71,7 +87,6 @@ export class PreparedSnapshots {
         hold,
         open,
         timer: timer.unref(),
-        isAsked: false,
       });
       return { prepared };
     } catch (error) {
@@ -84,9 +99,13 @@ export class PreparedSnapshots {
     prepared,
   }: ArmMethods['createPrepared']['params']): Promise<ArmMethods['createPrepared']['result']> {
     const found = this.#find(prepared);
-    if (found.isAsked) throw failed('usage', prepared, 'they were asked for already');
-    found.isAsked = true;
-    return await Promise.all(found.disks.map((disk) => createOne(found.hold, disk)));
+    if (found.asked) throw failed('usage', prepared, 'they were asked for already');
+    const asked = { atMs: performance.now(), isMade: false };
+    found.asked = asked;
+    this.#asked = [...this.#asked, asked].slice(-ASKED_MAX);
+    const created = await Promise.all(found.disks.map((disk) => createOne(found.hold, disk)));
+    asked.isMade = true;
+    return created;
   }
 
   async describe({

@@ -127,7 +127,7 @@ test('the README has the commands that the doctor prints', async () => {
     snapshot: named('snapshot'),
     publish: named('publish'),
   };
-  const clusters = [{ name: 'ceph', settings: { ...settings, users } }];
+  const clusters = [{ name: 'ceph', settings: { ...settings, users, tickPool: 'siphon' } }];
   const [printed] = capsCommands(clusters, { images: ['images'], vms: ['vms'] });
   assert.deepEqual(
     readme.match(/^ceph auth get-or-create .*$/gm),

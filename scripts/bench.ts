@@ -1,19 +1,19 @@
-// npm run bench -- fill|hook [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
+// npm run bench -- fill|hook|snapshot [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
 
 import { copyFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { command, labFor, ROOT } from './command.ts';
 
-const ROUNDS = { fill: 5, hook: 20 } as const;
+const ROUNDS: Readonly<Record<string, number>> = { fill: 5, hook: 20, snapshot: 25 };
 const SECONDS_MAX = 40 * 60;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string' } },
 });
-const [which] = positionals;
-const rounds = Number(values.rounds ?? ROUNDS[which === 'hook' ? 'hook' : 'fill']);
+const [which = ''] = positionals;
+const rounds = Number(values.rounds ?? ROUNDS[which] ?? 0);
 
 async function bench(result: string): Promise<number> {
   const built = await command(['node', 'scripts/build.ts'], 60);
@@ -21,16 +21,16 @@ async function bench(result: string): Promise<number> {
   await using lab = await labFor('bench');
   const prepared = await lab.exec(['bash', `${ROOT}/test/lab/support/prepare-host.sh`], 120);
   if (prepared !== 0) return prepared;
-  const main = ['node', `${ROOT}/bench/main.ts`, which ?? '', String(rounds), result];
+  const main = ['node', `${ROOT}/bench/main.ts`, which, String(rounds), result];
   return await lab.exec(main, SECONDS_MAX);
 }
 
 if (
-  (which !== 'fill' && which !== 'hook') ||
+  !Object.hasOwn(ROUNDS, which) ||
   positionals.length !== 1 ||
   !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 100)
 ) {
-  console.error('npm run bench -- fill|hook [--json FILE] [--rounds 1..100]');
+  console.error('npm run bench -- fill|hook|snapshot [--json FILE] [--rounds 1..100]');
   process.exitCode = 2;
 } else {
   const result = path.join(ROOT, `.bench-${process.pid}.log`);

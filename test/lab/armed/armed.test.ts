@@ -2,19 +2,18 @@
 // missed is seen. Three monitors: test/outside/armed.test.ts.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ImageAt } from '../../../src/wire/worker-protocol.ts';
 import { must, until } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
+import { load, otherCommits } from '../support/meanwhile.ts';
 import { cephWorker, failing, json, makeUsers, soon, usersFor } from '../worker/ceph-worker.ts';
 import { holdLock } from '../worker/lock-owner.ts';
-import { type Ceph, median, prepare, remove, takeArmed, takeMany, takeUnarmed } from './sets.ts';
+import { type Ceph, median, prepare, takeArmed, takeMany, takeUnarmed } from './sets.ts';
 
 const cleanup = fileCleanup();
-const COUNT = process.env['SIPHON_SOAK'] ? 60 : 4;
+const COUNT = process.env['SIPHON_SOAK'] ? 40 : 3;
 let pool: string;
 let users: Awaited<ReturnType<typeof makeUsers>>;
 let ceph: Ceph;
@@ -38,43 +37,15 @@ before(async () => {
   await holdLock(cleanup, owned);
 });
 
-/** Something that goes on until it is disposed. */
-async function meanwhile(command: string, args: readonly string[]): Promise<AsyncDisposable> {
-  const child: ChildProcess = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(child.stdout!, 'data');
-  return {
-    [Symbol.asyncDispose]: async () => {
-      const gone = once(child, 'exit');
-      child.kill('SIGKILL');
-      await gone;
-    },
-  };
-}
-
-/** Commits that are not of the OSD map, three a second. */
-const noise = () =>
-  meanwhile('python3', [
-    '-c',
-    `
-import json, rados, random, time
-c = rados.Rados(conffile='/etc/ceph/ceph.conf'); c.connect(); print('begun', flush=True)
-while True:
-    c.mon_command(json.dumps({'prefix': 'config-key set', 'key': 'noise', 'val': str(random.random())}), b'')
-    time.sleep(random.uniform(0.1, 0.5))`,
-  ]);
-
-const load = () => meanwhile('python3', ['-c', "print('begun', flush=True)\nwhile True: pass"]);
-
 test('on a quiet cluster they take a fraction of an interval', async () => {
   const { holdMs, intervalMs } = await takeMany('quiet', COUNT, ceph, disks);
   assert.ok(holdMs < 0.4 * intervalMs, `${holdMs} of ${intervalMs} ms`);
 });
 
 test('with other commits going on they take a fraction of what others take', async () => {
-  await using _ = await noise();
+  await using _ = await otherCommits();
   const unarmed = [];
   for (let n = 0; n < COUNT; n++) unarmed.push(await takeUnarmed(ceph, disks));
-  await remove(ceph, unarmed);
   const unarmedMs = median(unarmed.map((each) => each.tookMs));
   const { holdMs } = await takeMany('noisy', COUNT, ceph, disks);
   assert.ok(holdMs < 0.4 * unarmedMs, `${holdMs} : ${unarmedMs} ms`);
@@ -90,7 +61,6 @@ test('on a loaded machine they still ride, and what is missed is seen', async ()
 test('who is held too long hears of the commit before the snapshots come with the next', async () => {
   const late = await takeArmed(ceph, disks, { hold: (leftMs) => delay(leftMs + 50) });
   assert.deepEqual([late.isMissed, late.isSeen], [true, true]);
-  await remove(ceph, [late]);
 });
 
 test('all that arm at the same time ride on one commit, each with a lead of its own', async () => {
@@ -102,21 +72,21 @@ test('all that arm at the same time ride on one commit, each with a lead of its 
   ]);
   assert.ok(Math.abs(short.commitAtMs - long.commitAtMs) < 0.5 * short.arm.intervalMs);
   assert.ok(long.arm.leftMs > short.arm.leftMs + 200);
-  await remove(ceph, [short, long]);
 });
+
+async function setPace(seconds: number): Promise<AsyncDisposable> {
+  const set = (each: number) =>
+    must('ceph', 'tell', 'mon.a', 'config', 'set', 'paxos_propose_interval', String(each));
+  await set(seconds);
+  return { [Symbol.asyncDispose]: async () => void (await set(1)) };
+}
 
 test('another pace of the monitors is measured', async () => {
   const pace = process.env['SIPHON_SOAK'] ? 2 : 0.5;
-  const set = (seconds: number) =>
-    must('ceph', 'tell', 'mon.a', 'config', 'set', 'paxos_propose_interval', String(seconds));
-  await set(pace);
-  try {
-    await using fresh = cephWorker(users);
-    const { intervalMs } = await takeMany(`every ${pace} s`, 2, fresh, disks);
-    assert.ok(Math.abs(intervalMs - 1000 * pace) < 250 * pace, String(intervalMs));
-  } finally {
-    await set(1);
-  }
+  await using _ = await setPace(pace);
+  await using fresh = cephWorker(users);
+  const { intervalMs } = await takeMany(`every ${pace} s`, 2, fresh, disks);
+  assert.ok(Math.abs(intervalMs - 1000 * pace) < 250 * pace, String(intervalMs));
 });
 
 const FLAG = 'nosnaptrim';
@@ -149,6 +119,7 @@ test('ticks are of a pool of their own where they may be, and leave nothing ther
     must('ceph', 'osd', 'pool', 'rm', ticks, ticks, '--yes-i-really-really-mean-it'),
   );
   const [closed, open] = [users, await usersFor(cleanup, { images: [], vms: [pool] }, ticks)];
+  await using _ = await setPace(0.5); // sooner done
   await must('ceph', 'osd', 'set', FLAG);
   try {
     for (const [who, isOpen] of [
@@ -156,7 +127,7 @@ test('ticks are of a pool of their own where they may be, and leave nothing ther
       [open, true],
     ] as const) {
       await using worker = cephWorker(who, { settings: { tickPool: ticks } });
-      await remove(worker, [await takeArmed(worker, disks)]);
+      await takeArmed(worker, disks);
       if (!isOpen) assert.equal(await idsOf(ticks), 'none');
       else await until('all ids are removed', async () => (await idsOf(ticks)) === 'removed');
     }

@@ -9,7 +9,7 @@ import { cephWorker, failing, json, makeUsers, soon } from '../worker/ceph-worke
 import { prepare, takeMany } from './sets.ts';
 
 const cleanup = fileCleanup();
-const COUNT = process.env['SIPHON_SOAK'] ? 60 : 4;
+const COUNT = process.env['SIPHON_SOAK'] ? 40 : 3;
 const OTHERS = ['ceph-mon-b', 'ceph-mon-c'];
 const tell = (signal: string) => must('systemctl', 'kill', '-s', signal, ...OTHERS);
 

@@ -88,11 +88,6 @@ export async function takeArmed(
   };
 }
 
-export async function remove(ceph: Ceph, taken: readonly Taken[]): Promise<void> {
-  const made = taken.flatMap((each) => each.made);
-  await Promise.all(made.map((at) => ceph.call('removeSnapshot', at, soon)));
-}
-
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? assert.fail('none');
 
@@ -108,8 +103,7 @@ export async function takeMany(
 ): Promise<{ readonly holdMs: number; readonly intervalMs: number }> {
   const taken: TakenArmed[] = [];
   const rode = () => taken.filter((each) => !each.isMissed).length;
-  while (rode() < count && taken.length < 3 * count) taken.push(await takeArmed(ceph, disks));
-  await remove(ceph, taken);
+  while (rode() < count && taken.length < 4 * count) taken.push(await takeArmed(ceph, disks));
   const missed = taken.length - rode();
   const holdsMs = taken.map((each) => Math.round(each.holdMs));
   const rounds = taken.map(({ arm }) => arm.rounds);

@@ -102,14 +102,16 @@ interface Dump {
   }[];
 }
 
-/** Whether ids of a pool were made, and all of them removed while {@link FLAG} was set: making one, and removing one, counts its ids on. */
+/** Whether ids of a pool were made, and all of them removed while {@link FLAG} was set. Before Ceph 20 a removal counts the ids on, too. */
 async function idsOf(name: string): Promise<'none' | 'left' | 'removed'> {
   const dump = await json<Dump>('ceph', 'osd', 'dump');
   const pool = dump.pools.find((each) => each.pool_name === name) ?? assert.fail(name);
   const queue = dump.removed_snaps_queue.find((each) => each.pool === pool.pool)?.snaps ?? [];
   const removed = queue.reduce((sum, { length }) => sum + length, 0);
   if (pool.snap_seq === 0) return 'none';
-  return pool.snap_seq === 1 + 2 * removed ? 'removed' : 'left';
+  const { version } = await json<{ version: string }>('ceph', 'version');
+  const each = version.startsWith('ceph version 20.') ? 1 : 2;
+  return pool.snap_seq === 1 + each * removed ? 'removed' : 'left';
 }
 
 test('ticks are of a pool of their own where they may be, and leave nothing there', async () => {

@@ -39,6 +39,7 @@ describe('a config that is right', () => {
     assert.deepEqual(config.clusters[0]?.settings, {
       conf: '/etc/ceph/ceph.conf',
       timeoutMs: 5000,
+      tickPool: 'siphon',
       users: {
         fill: { name: 'siphon' },
         snapshot: { name: 'siphon' },

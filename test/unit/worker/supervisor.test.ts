@@ -79,7 +79,7 @@ test('the worker inherits nothing but what it needs', async () => {
     'PATH',
     'UV_THREADPOOL_SIZE',
   ]);
-  assert.equal(environment.UV_THREADPOOL_SIZE, '32');
+  assert.equal(environment.UV_THREADPOOL_SIZE, '128');
 });
 
 test('at its deadline a call ends; a worker that answers the cancel lives on', async () => {

@@ -13,7 +13,8 @@ import { holdLock } from '../worker/lock-owner.ts';
 import { type Ceph, median, prepare, takeArmed, takeMany, takeUnarmed } from './sets.ts';
 
 const cleanup = fileCleanup();
-const COUNT = process.env['SIPHON_SOAK'] ? 40 : 3;
+const IS_SOAK = Boolean(process.env['SIPHON_SOAK']);
+const COUNT = IS_SOAK ? 40 : 3;
 let pool: string;
 let users: Awaited<ReturnType<typeof makeUsers>>;
 let ceph: Ceph;
@@ -82,7 +83,7 @@ async function setPace(seconds: number): Promise<AsyncDisposable> {
 }
 
 test('another pace of the monitors is measured', async () => {
-  const pace = process.env['SIPHON_SOAK'] ? 2 : 0.5;
+  const pace = IS_SOAK ? 2 : 0.5;
   await using _ = await setPace(pace);
   await using fresh = cephWorker(users);
   const { intervalMs } = await takeMany(`every ${pace} s`, 2, fresh, disks);
@@ -162,6 +163,16 @@ test('nothing is prepared that is in the way of its snapshot', async () => {
   const { watchers } = await ceph.call('imageUse', at, soon);
   assert.deepEqual(watchers, [], 'nothing is left open');
 });
+
+if (IS_SOAK) {
+  test('what was prepared and forgotten is closed after two minutes', async () => {
+    const at = await disk();
+    await prepare(ceph, [at]);
+    const watchers = async () => (await ceph.call('imageUse', at, soon)).watchers.length;
+    assert.equal(await watchers(), 1);
+    await until('it is closed', async () => (await watchers()) === 0, 150);
+  });
+}
 
 test('where one fails, the others are told, and what may still appear is said', async () => {
   const [good, bad] = [await disk(), await disk()];

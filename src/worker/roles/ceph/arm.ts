@@ -25,12 +25,15 @@ const LATE_MS = 3000;
  * that missed it comes an interval later.
  */
 const GRACE_MS = 200;
+/** A guest is held by now: a foreseen commit that is so much overdue is not waited for. */
+const OVERDUE_MS = 1000;
 /** Arms that were not asked for their end are forgotten, oldest first. */
 const ARMS_MAX = 256;
 
 interface Armed {
   readonly tick: Tick;
   readonly atMs: number;
+  readonly dueAtMs: number;
 }
 
 type GiveUp = Extract<LeadDecision, { kind: 'give-up' }>;
@@ -53,6 +56,7 @@ export class Arming {
   readonly #riders: Riders;
   readonly #tickPool: string | undefined;
   readonly #armed = new Map<string, Armed>();
+  readonly #judged = new WeakSet<Tick>();
   #tookMs: readonly number[] = [];
   #marginMs: number = MARGIN_MS.least;
   #train: Promise<Train> | undefined;
@@ -80,7 +84,7 @@ export class Arming {
         if (decision.kind === 'give-up') throw failed('busy', WHY[decision.why]);
         if (decision.kind === 'go') {
           const { leftMs, intervalMs } = decision;
-          return { arm: this.#keep(tick), intervalMs, rounds: earlyTicks + 1, leftMs };
+          return { arm: this.#keep(tick, leftMs), intervalMs, rounds: earlyTicks + 1, leftMs };
         }
         if (decision.kind === 'another') await this.#back(tick.back, signal);
         else if ((await within(decision.waitMs, tick.back, signal)) === LATE) continue;
@@ -98,20 +102,30 @@ export class Arming {
     if (armed === undefined) throw failed('usage', `there is no arm ${arm}`);
     this.#armed.delete(arm);
     return await during(stepOf('the commit'), async () => {
-      const backAtMs = await this.#back(armed.tick.back, signal);
+      const boundMs = Math.max(0, armed.dueAtMs + OVERDUE_MS - performance.now());
+      const backAtMs = await within(boundMs, armed.tick.back, signal);
+      if (backAtMs === LATE) throw failed('unavailable', 'the commit that was foreseen is overdue');
       await delay(Math.max(0, backAtMs + GRACE_MS - performance.now()), undefined, { signal });
-      const outcome = this.#riders.outcomeOf(armed.atMs, backAtMs);
-      if (outcome !== 'none') this.#marginMs = nextMargin(this.#marginMs, outcome === 'late');
+      this.#judge(armed, backAtMs);
       return { tookMs: backAtMs - armed.atMs };
     });
   }
 
-  #keep(tick: Tick): string {
+  #keep(tick: Tick, leftMs: number): string {
     const arm = randomUUID();
-    this.#armed.set(arm, { tick, atMs: performance.now() });
+    const atMs = performance.now();
+    this.#armed.set(arm, { tick, atMs, dueAtMs: atMs + leftMs });
     const [oldest] = this.#armed.keys();
     if (this.#armed.size > ARMS_MAX && oldest !== undefined) this.#armed.delete(oldest);
     return arm;
+  }
+
+  /** Once for each commit, however many rode on it. */
+  #judge({ tick, atMs }: Armed, backAtMs: number): void {
+    const outcome = this.#riders.outcomeOf(atMs, backAtMs);
+    if (outcome === 'none' || this.#judged.has(tick)) return;
+    this.#judged.add(tick);
+    this.#marginMs = nextMargin(this.#marginMs, outcome === 'late');
   }
 
   /** @throws OperatingError unavailable: it did not come back in time */

@@ -72,8 +72,11 @@ export class Arming {
     signal: AbortSignal,
   ): Promise<ArmMethods['arm']['result']> {
     return during(stepOf(`${leadMs} ms before a commit`), async () => {
+      const askedAtMs = performance.now();
       const train = await this.#running(signal);
       using _ = train.board();
+      // What came back before says nothing of the monitors as they are now.
+      if (train.backAtMs < askedAtMs) await this.#back(train.tick().back, signal);
       let [ticks, earlyTicks] = [0, 0];
       for (;;) {
         const tick = train.tick();

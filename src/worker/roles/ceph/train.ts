@@ -33,6 +33,11 @@ export class Train {
     return this.#isEnded;
   }
 
+  /** When the last tick came back. */
+  get backAtMs(): number {
+    return this.#backAtMs;
+  }
+
   /** Settles when the pool is not needed any more. */
   get ended(): Promise<void> {
     return this.#ended.promise;

@@ -2,7 +2,7 @@
 // on file descriptor 3 of the worker. The worker is silent until `init`; then it says `ready` or `init-failed`.
 
 import type { WireError } from './errors.ts';
-import type { ArmMethods } from './hold-protocol.ts';
+import type { HoldMethods } from './hold-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
   Ability,
@@ -211,7 +211,7 @@ export interface DomainSummary {
 }
 
 /** The `libvirt` role: one worker, kept warm. `domain` is a name or a UUID. */
-export interface LibvirtMethods {
+export interface LibvirtMethods extends HoldMethods {
   listDomains: { params: Record<string, never>; result: readonly DomainSummary[] };
   lookUp: { params: { readonly domain: string }; result: DomainSummary };
   /** Whether it runs; else why it stopped last, as far as libvirt knows. */

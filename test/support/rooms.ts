@@ -33,7 +33,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'src/systemd': { rooms: [], packages: ['koffi'], node: '*' },
   'src/rbd-export': { rooms: ['src/wire', 'src/trust'], packages: ['ceph-napi'], node: '*' },
   'src/worker': {
-    rooms: ['src/wire', 'src/rbd-export', 'src/systemd'],
+    rooms: ['src/wire', 'src/domain', 'src/rbd-export', 'src/systemd'],
     packages: ['ceph-napi', 'node-libvirt', 'koffi'],
     node: '*',
   },

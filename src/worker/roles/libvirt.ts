@@ -20,11 +20,20 @@ import type {
 } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { during, type Step } from '../translate-error.ts';
+import { guards } from './libvirt/guards.ts';
+import { Holds } from './libvirt/hold.ts';
 import { LibvirtLink } from './libvirt/link.ts';
+import { Notes } from './libvirt/notes.ts';
 
 export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent) => void) => {
   const link = new LibvirtLink(settings as LibvirtSettings, emit);
   void link.keepUp();
+  const holds = new Holds({
+    connection: () => link.connection,
+    notes: new Notes(),
+    guards,
+    warn: (text) => console.error(text),
+  });
   return {
     handlers: {
       listDomains: () =>
@@ -43,6 +52,11 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
           libvirt: await link.connection.version(),
           hypervisor: await hypervisorVersion(link.connection),
         })),
+      holdable: (params) => holds.holdable(params),
+      guard: (params) => holds.guard(params),
+      hold: (params, { signal }) => holds.hold(params, signal),
+      release: (params) => holds.release(params),
+      listHeld: () => holds.listHeld(),
     },
   };
 }) satisfies (

@@ -34,6 +34,8 @@ export interface Guest {
   /** Options of the guest's init: `tiny.mkfs=1 tiny.mark=TEXT tiny.writer=1`. */
   cmdline?: string;
   memoryMiB?: number;
+  /** A unix socket on which its serial console is, instead of the log: a root shell (`guestShell`). */
+  console?: string;
   /** Boots vda by its boot sector; else the tiny guest's kernel. */
   boots?: 'vda';
   /** XML that stands inside <metadata>. */
@@ -69,12 +71,20 @@ export function guestXml(guest: Guest): string {
   <on_crash>destroy</on_crash>
   <devices>
 ${guest.disks.map(diskXml).join('\n')}
-    <serial type='file'><source path='${escapeXml(serialLogPath(guest.name))}'/><target port='0'/></serial>
+    ${serialXml(guest)}
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <memballoon model='none'/>
   </devices>
 </domain>
 `;
+}
+
+function serialXml({ name, console }: Guest): string {
+  const [type, source] =
+    console === undefined
+      ? ['file', `path='${escapeXml(serialLogPath(name))}'`]
+      : ['unix', `mode='bind' path='${escapeXml(console)}'`];
+  return `<serial type='${type}'><source ${source}/><target port='0'/></serial>`;
 }
 
 const kernelXml = (cmdline: string) => `<kernel>/var/lib/siphon-guest/vmlinuz</kernel>

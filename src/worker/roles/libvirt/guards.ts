@@ -1,0 +1,43 @@
+// The guard of a held domain: a timer of PID 1's, and the service that it starts (systemd/siphon-guard@.*). A rule of polkit lets
+// this worker's user start and stop them: docs/privileges.md.
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { OperatingError } from '../../../wire/errors.ts';
+
+export interface Guards {
+  /** Sets the timer, anew. @throws OperatingError unavailable */
+  start(domain: string): Promise<void>;
+  /** When it returns, neither the timer nor its service is there. @throws OperatingError unavailable */
+  stop(domain: string): Promise<void>;
+}
+
+const BOUND_MS = 5000;
+const run = promisify(execFile);
+
+export const guards: Guards = {
+  start: (domain) => systemctl('start', domain, [`siphon-guard@${domain}.timer`]),
+  stop: (domain) =>
+    systemctl('stop', domain, [`siphon-guard@${domain}.timer`, `siphon-guard@${domain}.service`]),
+};
+
+async function systemctl(verb: string, domain: string, units: readonly string[]): Promise<void> {
+  try {
+    await run('/usr/bin/systemctl', ['--no-ask-password', verb, ...units], { timeout: BOUND_MS });
+  } catch (cause) {
+    throw new OperatingError({
+      code: 'unavailable',
+      op: `${verb} guard`,
+      subject: domain,
+      why: reasonOf(cause),
+      hint: 'polkitd must be installed, and /usr/share/polkit-1/rules.d/50-siphon.rules be there.',
+      cause,
+    });
+  }
+}
+
+/** The first line that systemctl wrote, else how it ended. */
+function reasonOf(error: unknown): string {
+  const { stderr = '', message } = error as Error & { readonly stderr?: string };
+  return stderr.split('\n')[0] || message;
+}

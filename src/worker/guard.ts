@@ -35,13 +35,18 @@ async function guard(uri: string, domain: string): Promise<string> {
   const note = await atDeadline(notes, domain);
   if (!note) return `${domain} was let go before its deadline`;
   const connection = await connecting;
-  const gone = await letGo(
-    askWith(() => connection),
-    note,
-    monotonicMs() + ATTEMPT_MS,
-  );
+  const ask = askWith(() => connection);
+  const gone = await Promise.race([
+    letGo(ask, note, monotonicMs() + ATTEMPT_MS),
+    connection.closed.then((why) => lost(uri, why)),
+  ]);
   await notes.remove(domain);
   return `${domain} was held over its deadline: ${whatWasDone(gone)}`;
+}
+
+/** The next start connects anew. */
+function lost(subject: string, why: string): never {
+  throw new OperatingError({ code: 'unavailable', op: 'let domain go', subject, why });
 }
 
 /** Undefined: its note is gone before. */

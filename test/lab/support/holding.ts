@@ -6,6 +6,7 @@ import type { LibvirtEvent, LibvirtMethods } from '../../../src/wire/worker-prot
 import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
 import { domainState } from './domains.ts';
 import { must, run, sh, until } from './host.ts';
+import type { GuestShell } from './shell.ts';
 
 const soon = { deadlineMs: 60_000 };
 
@@ -82,3 +83,37 @@ export async function workerWithPid(): Promise<{ worker: Worker<LibvirtMethods>;
 
 export const qemuPid = async (name: string): Promise<number> =>
   Number(await must('cat', `/run/libvirt/qemu/${name}.pid`));
+
+/**
+ * Has a guest's agent replaced by a few lines of shell, which answer as told: `status` before and after a freeze, and how many
+ * seconds a freeze takes. Until {@link restoreAgent}.
+ */
+export async function replaceAgent(
+  shell: GuestShell,
+  says: { readonly frozen: string; readonly freezeSeconds: number },
+): Promise<void> {
+  await shell.run('kill -CONT $(cat /run/qemu-ga.pid); kill $(cat /run/qemu-ga.pid)');
+  const agent = `exec 3<>/dev/virtio-ports/org.qemu.guest_agent.0; s=thawed; while usleep 50000; do while read -r l <&3; do
+    case $l in
+    *guest-sync*) i=\${l##*:}; case $l in *delimited*) printf '\\377' >&3 ;; esac; echo "{\\"return\\": \${i%%\\}*}}" ;;
+    *fsfreeze-status*) echo "{\\"return\\": \\"$s\\"}" ;;
+    *fsfreeze-freeze*) sleep ${says.freezeSeconds}; s=${says.frozen}; echo '{"return": 2}' ;;
+    *fsfreeze-thaw*) s=thawed; echo '{"return": 2}' ;;
+    *) echo '{"return": {}}' ;; esac >&3; done; done`;
+  const line = agent.replaceAll(/\n\s*/g, ' ');
+  await shell.run(
+    `until (: <>/dev/virtio-ports/org.qemu.guest_agent.0) 2>/dev/null; do usleep 50000; done`,
+  );
+  await shell.run(`(${line}) & echo $! >/run/liar.pid`);
+}
+
+export async function restoreAgent(shell: GuestShell): Promise<void> {
+  await shell.run('kill $(cat /run/liar.pid)');
+  await startAgent(shell);
+}
+
+export async function startAgent(shell: GuestShell): Promise<void> {
+  const port = '/dev/virtio-ports/org.qemu.guest_agent.0';
+  await shell.run(`until (: <>${port}) 2>/dev/null; do usleep 50000; done`);
+  await shell.run(`qemu-ga -m virtio-serial -p ${port} -t /run/qga -d -f /run/qemu-ga.pid`);
+}

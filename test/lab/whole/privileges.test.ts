@@ -139,7 +139,12 @@ test('each socket has the mode and the owner that the page states', async () => 
 
 test('the units are exposed by 2.0 at most, and limit what the page and the code say', async () => {
   const limits: Record<string, number> = {};
-  for (const unit of ['siphond.service', 'siphon-libvirt@.service', 'siphon-evict.service']) {
+  for (const unit of [
+    'siphond.service',
+    'siphon-libvirt@.service',
+    'siphon-guard@.service',
+    'siphon-evict.service',
+  ]) {
     const file = `/usr/lib/systemd/system/${unit}`;
     const told = await sh(`systemd-analyze security --no-pager --offline=true ${file}`);
     limits[unit] = Number(/Overall exposure level for \S+: ([\d.]+)/.exec(told)?.[1]);
@@ -173,6 +178,29 @@ test('siphon may look at libvirt and not manage it; the worker’s user may', as
   assert.notEqual(managed.code, 0);
   assert.match(managed.stderr, /authenti|polkit|denied/i);
   assert.equal((await virsh('siphon-libvirt', 'list', '--all')).code, 0);
+});
+
+test('the worker’s user sets and ends guards, and nothing else of PID 1’s; siphon not even these', async () => {
+  const uuid = '0a1b2c3d-0000-4000-8000-000000000001';
+  const timer = `siphon-guard@${uuid}.timer`;
+  const may = async (user: string, verb: string, unit: string) => {
+    const { code, stderr } = await as(user, 'systemctl', '--no-ask-password', verb, unit);
+    if (code !== 0) assert.match(stderr, /authentication required|denied/i);
+    return code === 0;
+  };
+  const trials = [
+    ['siphon-libvirt', 'start', timer, true],
+    ['siphon', 'stop', timer, false],
+    ['siphon-libvirt', 'restart', timer, false],
+    ['siphon-libvirt', 'start', `siphon-guard@${uuid}.service`, false],
+    ['siphon-libvirt', 'start', 'siphon-guard@x.timer', false],
+    ['siphon-libvirt', 'stop', 'siphond.service', false],
+    ['siphon-libvirt', 'stop', `siphon-guard@${uuid}.service`, true],
+    ['siphon-libvirt', 'stop', timer, true],
+  ] as const;
+  for (const [user, verb, unit, isAllowed] of trials)
+    assert.equal(await may(user, verb, unit), isAllowed, `${user}: ${verb} ${unit}`);
+  assert.equal(await must('stat', '-c', '0%a %U', '/run/siphon/held'), '0700 siphon-libvirt');
 });
 
 /** What a worker behind the socket answers to a frame, asked as a user. */

@@ -25,6 +25,9 @@ const MARGIN_MS = 500;
 const UNDO_MS = 3000;
 const RELEASE_MS = 10_000;
 
+/** No domain is held for longer, whoever asks. */
+const DEADLINE_MS_MAX = 60_000;
+
 const NOT_HELD: Released = { holdMs: 0, suspendedMs: 0, frozenMs: 0, wasHeldThroughout: false };
 
 export interface HoldParts {
@@ -54,6 +57,7 @@ export class Holds {
   guard({ domain, deadlineMs }: Params<'guard'>): Promise<null> {
     return this.#turns.take(domain, async () => {
       const { notes, guards } = this.#parts;
+      if (!(deadlineMs > 0 && deadlineMs <= DEADLINE_MS_MAX)) throw noDeadline(domain, deadlineMs);
       if (await notes.read(domain)) throw busy('guard', domain, 'it is noted as held already');
       const question = { domain, op: 'guard', boundMs: LOOK_MS };
       const run = await this.#ask(question, (found) => found.id());
@@ -127,6 +131,8 @@ class Hold {
   readonly #ask: Ask;
   readonly #notes: Notes;
   #note: Note;
+  /** libvirt waits for the agent no longer than we said. */
+  #hasTimeout = false;
 
   constructor(ask: Ask, notes: Notes, note: Note) {
     this.#ask = ask;
@@ -137,8 +143,9 @@ class Hold {
   /** Where it fails, the guest is thawed; only that is thrown which must end the hold. */
   async freeze(timeoutMs: number): Promise<Frozen> {
     const seconds = Math.ceil(Math.max(1, Math.min(timeoutMs, this.#leftMs())) / 1000);
+    await this.#do('freeze', mayBeHeld);
+    this.#hasTimeout = true;
     const freeze = await this.#do('freeze', async (domain) => {
-      await mayBeHeld(domain);
       await setAgentTimeout(domain, seconds);
       return await freezeOf(domain, seconds);
     });
@@ -174,14 +181,18 @@ class Hold {
   /** The guest is as it was. What could not be undone in time stays noted, and is the guard's. */
   async undo(): Promise<void> {
     const { freezingMs, suspendingMs } = this.#note;
-    if (freezingMs === undefined && suspendingMs === undefined) return;
-    await letGo(this.#ask, this.#note, monotonicMs() + UNDO_MS);
-    await this.#forget();
+    if (freezingMs !== undefined || suspendingMs !== undefined) {
+      await letGo(this.#ask, this.#note, monotonicMs() + UNDO_MS);
+      await this.#forget();
+    }
+    if (!this.#hasTimeout) return;
+    const question = { domain: this.#note.domain, op: 'forget timeout', boundMs: UNDO_MS };
+    await this.#ask(question, (domain) => setAgentTimeout(domain, 'forever'));
+    this.#hasTimeout = false;
   }
 
   async #notFrozen(whyNotFrozen: string): Promise<Frozen> {
-    if (this.#note.freezingMs !== undefined) await this.undo();
-    else await this.#do('freeze', (domain) => setAgentTimeout(domain, 'forever'));
+    await this.undo();
     return { whyNotFrozen };
   }
 
@@ -244,6 +255,11 @@ function timesOf(note: Note, gone: LetGo): Released {
       (suspendingMs === undefined || gone.wasSuspended) &&
       (freezingMs === undefined || gone.wasFrozen),
   };
+}
+
+function noDeadline(subject: string, deadlineMs: number): OperatingError {
+  const why = `a deadline of ${deadlineMs} ms is none, or over ${DEADLINE_MS_MAX} ms`;
+  return new OperatingError({ code: 'usage', op: 'guard', subject, why });
 }
 
 function busy(op: string, subject: string, why: string): OperatingError {

@@ -1,14 +1,16 @@
 // One set in the making, as a start of the same domain sees it.
 
+import type { SetEvent } from '../wire/vocabulary.ts';
+
 /** Until its snapshots are held, a start may overtake it. */
 export class Control {
-  readonly kind: 'release' | 'manual';
+  readonly kind: SetEvent;
   #isOvertaken = false;
   #isHeld = false;
   #isAsking = false;
   readonly #held = Promise.withResolvers<void>();
 
-  constructor(kind: 'release' | 'manual') {
+  constructor(kind: SetEvent) {
     this.kind = kind;
   }
 

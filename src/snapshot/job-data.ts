@@ -2,17 +2,26 @@
 
 import { z } from 'zod';
 import type { WireError } from '../wire/errors.ts';
-import type { Instant, Quiesced, ReleaseReason, SnapshotSet } from '../wire/vocabulary.ts';
+import {
+  type Instant,
+  type Quiesced,
+  type ReleaseReason,
+  SET_EVENTS,
+  type SetEvent,
+  type SnapshotSet,
+  type Wanted,
+} from '../wire/vocabulary.ts';
 import type { ImageAt } from '../wire/worker-protocol.ts';
 
 /** The intent. */
 export interface Draft {
   readonly setId: string;
-  readonly event: 'release' | 'manual';
+  readonly event: SetEvent;
   /** Of a release; absent until it is learnt, where libvirt gives none. */
   readonly reason?: ReleaseReason;
   /** Which asked for it; of a release known with its reason. */
   readonly policy?: { readonly name: string; readonly keepLast: number };
+  readonly wanted: Wanted;
   /** Without passwords. */
   readonly domainXml: string;
   /** When the event happened. */
@@ -57,7 +66,7 @@ export function isWaiting({ event }: Draft, { code }: Pick<WireError, 'code'>): 
 
 const Text = z.string().min(1);
 const Take = z.looseObject({
-  draft: z.looseObject({ setId: Text, domainXml: Text, event: z.enum(['release', 'manual']) }),
+  draft: z.looseObject({ setId: Text, domainXml: Text, event: z.enum(SET_EVENTS) }),
   plan: z.looseObject({ setId: Text, fsid: Text, disks: z.array(z.looseObject({})) }).optional(),
   set: z.looseObject({ id: Text, fsid: Text, disks: z.array(z.looseObject({})) }).optional(),
   error: z.looseObject({ code: Text, op: Text, subject: Text }).optional(),

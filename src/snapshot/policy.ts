@@ -4,7 +4,10 @@
 import picomatch from 'picomatch';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
-import type { ReleaseReason } from '../wire/vocabulary.ts';
+import type { ReleaseReason, Wanted } from '../wire/vocabulary.ts';
+
+/** What is asked for where nobody says more. */
+export const WANTED_DEFAULT: Wanted = { devices: 'all', quiesce: 'try', instant: 'auto' };
 
 /** The reasons that a policy may name: after the others the guest runs elsewhere, or never ran. */
 export const POLICY_REASONS = ['shutdown', 'destroyed', 'crashed', 'daemon', 'unknown'] as const;

@@ -13,7 +13,7 @@ import { whyNever } from './decide.ts';
 import { chooseDisks } from './disks.ts';
 import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
-import { matchPolicy } from './policy.ts';
+import { matchPolicy, WANTED_DEFAULT } from './policy.ts';
 import type { Release, SnapshotParts } from './ports.ts';
 import { keptBy, learnReason } from './reason.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
@@ -117,6 +117,7 @@ class Room implements Snapshots {
     return this.#begin(parseDomain(xml), {
       setId: newSetId(nowMs),
       event: 'manual',
+      wanted: WANTED_DEFAULT,
       domainXml: xml,
       atMs: nowMs,
       isLate: false,
@@ -258,6 +259,7 @@ function draftOf({ reason, xml, atMs, isLate }: Release): Draft {
   return {
     setId: newSetId(atMs),
     event: 'release',
+    wanted: WANTED_DEFAULT,
     ...(reason !== undefined && { reason }),
     domainXml: xml,
     atMs,

@@ -199,6 +199,7 @@ function setOf(
     event: draft.event,
     ...(draft.reason === undefined ? {} : { reason: draft.reason }),
     ...(draft.policy === undefined ? {} : { policy: draft.policy.name }),
+    wanted: draft.wanted,
     quiesced: plan.quiesced,
     instant: plan.instant,
     way: 'native',

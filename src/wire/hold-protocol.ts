@@ -99,8 +99,6 @@ export interface HoldMethods {
       readonly holdMs: number;
       readonly suspendedMs: number;
       readonly frozenMs: number;
-      /** All that `hold` got was still so now. False: an operator or the guard ended it before, and nothing may be claimed of it. */
-      readonly wasHeldThroughout: boolean;
     };
   };
   /** Domains that are noted as held, also by former workers: to be released. */

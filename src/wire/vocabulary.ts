@@ -1,5 +1,7 @@
 // The shared nouns. ARCHITECTURE.md (Words) says what each means; nothing here has an effect.
 
+import type { Quiesce } from './hold-protocol.ts';
+
 /** A source image by its ids: what it is, whatever it is called. Ids are Ceph's own, each a safe integer. */
 export interface SourceIds {
   readonly fsid: string;
@@ -128,6 +130,76 @@ export type Quiesced = 'none' | 'filesystem' | 'shutdown';
 /** Of how many disks at one instant: none promised, one disk, or several behind a barrier. */
 export type Instant = 'none' | 'single' | 'barrier';
 
+/**
+ * What made a set be taken. `prepare`: before a domain starts; `release`: after it stopped, both told by the hook. `started`, `stopped`
+ * and `lifecycle` (any other, by its name) are libvirt's own events. `manual`: an operator asked.
+ */
+export const SET_EVENTS = [
+  'prepare',
+  'started',
+  'stopped',
+  'release',
+  'lifecycle',
+  'manual',
+] as const;
+export type SetEvent = (typeof SET_EVENTS)[number];
+
+/** libvirt's lifecycle events that are a {@link SetEvent} `lifecycle`; of a domain that is `undefined` nothing is taken. */
+export const LIFECYCLE_NAMES = [
+  'defined',
+  'suspended',
+  'resumed',
+  'shutdown',
+  'pmsuspended',
+  'crashed',
+] as const;
+export type LifecycleName = (typeof LIFECYCLE_NAMES)[number];
+
+/** After these reasons of a release a policy may ask for a set: after the others the guest runs elsewhere, or never ran. */
+export const POLICY_REASONS = ['shutdown', 'destroyed', 'crashed', 'daemon', 'unknown'] as const;
+
+/** What a policy's `on` may name: a release by its reason; `crashed` is that, and `lifecycle:crashed` libvirt's event. */
+export const POLICY_EVENTS = [
+  ...POLICY_REASONS,
+  'prepare',
+  'started',
+  'stopped',
+  'manual',
+  ...LIFECYCLE_NAMES.map((name) => `lifecycle:${name}` as const),
+] as const;
+export type PolicyEvent = (typeof POLICY_EVENTS)[number];
+
+/** `root`: the first of them. A list: by their targets, `vda`. */
+export type Devices = 'all' | 'root' | readonly string[];
+/** `auto`: several disks of a running domain share an instant, behind its suspended vCPUs; `suspend`: one disk is suspended too. */
+export type WantedInstant = 'auto' | 'suspend' | 'none';
+
+/** What was asked for; what was got is beside it. */
+export interface Wanted {
+  readonly devices: Devices;
+  readonly quiesce: Quiesce;
+  readonly instant: WantedInstant;
+}
+
+/** Which domains leave a set behind, at which events, of what, and how many are kept. */
+export interface Policy extends Wanted {
+  readonly name: string;
+  /** Globs on the domain's name. Of these and `uuids` one has to match; where both are empty any domain does. */
+  readonly domains: readonly string[];
+  /** Lower case. */
+  readonly uuids: readonly string[];
+  /** The domain's own metadata has to carry them all: `KEY` or `KEY=VALUE`. */
+  readonly tags: readonly string[];
+  readonly on: readonly PolicyEvent[];
+  /** So many of its sets stay for each domain. */
+  readonly keepLast: number;
+  /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever `keepLast` says. */
+  readonly maxAgeMs?: number;
+}
+
+/** Whose software made an image, as far as its name tells. It cannot delete the image while a snapshot is left on it. */
+export type DiskOwner = 'nova' | 'cinder';
+
 export interface SetDisk {
   readonly target: string;
   readonly pool: string;
@@ -137,6 +209,18 @@ export interface SetDisk {
   readonly imageId: string;
   readonly snapId: number;
   readonly sizeBytes: number;
+  readonly owner?: DiskOwner;
+  /** The guest's writes to it may have waited so long for its snapshot. */
+  readonly stallMs?: number;
+}
+
+/** State of a domain that is in no disk of it. */
+export interface KeptFile {
+  readonly what: 'nvram' | 'tpm';
+  /** Where the domain has it. */
+  readonly path: string;
+  /** A copy of this set's own; absent: siphond may not read it, and it is named only. */
+  readonly keptAt?: string;
 }
 
 /** A snapshot set as it is kept in the catalogue and in siphon's omap (schema 1). */
@@ -148,17 +232,28 @@ export interface SnapshotSet {
   readonly domainName: string;
   readonly host: string;
   readonly createdAtMs: number;
-  readonly event: 'release' | 'manual';
+  readonly event: SetEvent;
+  /** Of `release`. */
   readonly reason?: ReleaseReason;
+  /** Of `lifecycle`. */
+  readonly lifecycle?: LifecycleName;
   readonly policy?: string;
+  readonly wanted: Wanted;
   readonly quiesced: Quiesced;
+  /** A freeze was wanted, and was not got. */
+  readonly whyNotQuiesced?: string;
   readonly instant: Instant;
+  /** The guest was not itself for so long; absent: it was not held. */
+  readonly holdMs?: number;
   readonly way: 'native';
   readonly disks: readonly SetDisk[];
   /** Disks of the domain that are not in RBD, or were not asked for: target and why. */
   readonly leftOut: readonly { readonly target: string; readonly why: string }[];
+  readonly keptFiles?: readonly KeptFile[];
   /** The domain's XML, without passwords. */
   readonly domainXml: string;
+  /** An operator's "keep": nothing removes it. */
+  readonly isProtected?: true;
 }
 
 /** Names of siphon's snapshots are `siphon.SETID`: only these are ever removed. */

@@ -77,6 +77,7 @@ function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): Sn
     host: 'h',
     createdAtMs: 1,
     event: 'manual',
+    wanted: { devices: 'all', quiesce: 'try', instant: 'auto' },
     quiesced: 'none',
     instant: 'none',
     way: 'native',

@@ -252,6 +252,7 @@ test('a set is recorded in each pool and namespace of its disks, and removed', a
     host: 'h',
     createdAtMs: 1,
     event: 'manual',
+    wanted: { devices: 'all', quiesce: 'try', instant: 'auto' },
     quiesced: 'none',
     instant: 'none',
     way: 'native',

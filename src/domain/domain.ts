@@ -3,6 +3,7 @@
 
 import { OperatingError } from '../wire/errors.ts';
 import { type DiskSource, parseSource } from './disk-source.ts';
+import { type DomainWish, readWish } from './wish.ts';
 import { attribute, child, childrenOf, parseXml, type XmlElement } from './xml.ts';
 
 /** The namespace of siphon's own element under `<metadata>`; its prefix is the operator's choice. */
@@ -14,8 +15,8 @@ export interface Domain {
   readonly name: string;
   /** Of a running domain; libvirt numbers from 1. */
   readonly id?: number;
-  /** siphon's element, if the operator has set one. */
-  readonly metadata?: XmlElement;
+  /** What its own metadata says of its sets. */
+  readonly wish: DomainWish;
   readonly disks: readonly Disk[];
 }
 
@@ -60,12 +61,11 @@ export function parseDomain(xml: string): Domain {
   if (name === '') throw unusable('it has no name');
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid)) throw unusable('it has no UUID');
   const id = domainId(root);
-  const metadata = siphonMetadata(root);
   return {
     uuid,
     name,
     ...(id === undefined ? {} : { id }),
-    ...(metadata === undefined ? {} : { metadata }),
+    wish: readWish(siphonMetadata(root)),
     disks: childrenOf(child(root, 'devices'), 'disk').map(diskOf),
   };
 }

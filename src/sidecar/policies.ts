@@ -4,8 +4,9 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { type Policy, type PolicyProblem, PolicyStore } from '../snapshot/policy.ts';
+import { type PolicyProblem, PolicyStore } from '../snapshot/policy.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { Policy } from '../wire/vocabulary.ts';
 import { POLICIES_DEFAULT } from './config/schema.ts';
 
 const FILES_MAX = 1000;

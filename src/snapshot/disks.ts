@@ -3,7 +3,7 @@
 import type { DiskSource, RbdSource } from '../domain/disk-source.ts';
 import type { Disk, Domain } from '../domain/domain.ts';
 import { formatImage } from '../wire/source.ts';
-import type { SnapshotSet } from '../wire/vocabulary.ts';
+import type { Devices, SnapshotSet } from '../wire/vocabulary.ts';
 
 export interface ChosenDisk {
   readonly target: string;
@@ -15,7 +15,7 @@ export interface Choice {
   readonly leftOut: SnapshotSet['leftOut'];
 }
 
-export function chooseDisks(domain: Pick<Domain, 'disks'>): Choice {
+export function chooseDisks(domain: Pick<Domain, 'disks'>, devices: Devices = 'all'): Choice {
   const chosen = new Map<string, ChosenDisk>();
   const leftOut: { target: string; why: string }[] = [];
   for (const { target, source, ...disk } of domain.disks) {
@@ -26,7 +26,25 @@ export function chooseDisks(domain: Pick<Domain, 'disks'>): Choice {
     else if (same !== undefined) leftOut.push({ target, why: `the same image as ${same.target}` });
     else chosen.set(image, { target, source });
   }
-  return { chosen: [...chosen.values()], leftOut };
+  return narrow({ chosen: [...chosen.values()], leftOut }, devices);
+}
+
+/** Of what could be taken, what is asked for. What is asked for and is not there is said to be left out, too. */
+function narrow({ chosen, leftOut }: Choice, devices: Devices): Choice {
+  if (devices === 'all') return { chosen, leftOut };
+  const wanted = devices === 'root' ? chosen.slice(0, 1).map(({ target }) => target) : devices;
+  const known = [...chosen, ...leftOut].map(({ target }) => target);
+  const absent = wanted.filter((target) => !known.includes(target));
+  return {
+    chosen: chosen.filter(({ target }) => wanted.includes(target)),
+    leftOut: [
+      ...leftOut,
+      ...chosen
+        .filter(({ target }) => !wanted.includes(target))
+        .map(({ target }) => ({ target, why: 'not asked for' })),
+      ...absent.map((target) => ({ target, why: 'the domain has no such disk' })),
+    ],
+  };
 }
 
 function whyNot(disk: Pick<Disk, 'device' | 'isReadOnly'>, source: DiskSource): string | undefined {

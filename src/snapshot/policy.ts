@@ -1,54 +1,10 @@
-// Snapshot policies, `/etc/siphon/policies.d/*.toml`: which domains leave a set behind when they stop, and how many are kept.
+// Snapshot policies, `/etc/siphon/policies.d/*.toml`: which domains leave a set behind, when, and how many are kept.
 // A file with an error changes nothing: its last good version stays in force.
 
-import picomatch from 'picomatch';
 import { parse, TomlError } from 'smol-toml';
-import { z } from 'zod';
-import type { ReleaseReason, Wanted } from '../wire/vocabulary.ts';
-
-/** What is asked for where nobody says more. */
-export const WANTED_DEFAULT: Wanted = { devices: 'all', quiesce: 'try', instant: 'auto' };
-
-/** The reasons that a policy may name: after the others the guest runs elsewhere, or never ran. */
-export const POLICY_REASONS = ['shutdown', 'destroyed', 'crashed', 'daemon', 'unknown'] as const;
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const NAME_ALLOWED = 'a name of letters, digits, . _ -, at most 64 long';
-const KEEP_ALLOWED = 'a whole number from 1 to 1000';
-const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
-const ON_ALLOWED = `a list of at least one of ${POLICY_REASONS.join(', ')}`;
-
-const Policy = z.strictObject({
-  name: z.string({ error: NAME_ALLOWED }).regex(NAME, { error: NAME_ALLOWED }),
-  domains: z
-    .array(
-      z
-        .string({ error: GLOBS_ALLOWED })
-        .min(1, { error: GLOBS_ALLOWED })
-        .max(256, { error: GLOBS_ALLOWED }),
-      { error: GLOBS_ALLOWED },
-    )
-    .min(1, { error: GLOBS_ALLOWED })
-    .max(1000, { error: GLOBS_ALLOWED }),
-  on: z
-    .array(z.enum(POLICY_REASONS, { error: ON_ALLOWED }), { error: ON_ALLOWED })
-    .min(1, { error: ON_ALLOWED })
-    .default(['shutdown']),
-  keep_last: z
-    .int({ error: KEEP_ALLOWED })
-    .min(1, { error: KEEP_ALLOWED })
-    .max(1000, { error: KEEP_ALLOWED }),
-});
-const File = z.strictObject({ policy: z.array(Policy).default([]) });
-
-export interface Policy {
-  readonly name: string;
-  /** Globs on the domain's name. */
-  readonly domains: readonly string[];
-  readonly on: readonly ReleaseReason[];
-  /** So many of its sets stay for each domain. */
-  readonly keepLast: number;
-}
+import type { z } from 'zod';
+import type { Policy } from '../wire/vocabulary.ts';
+import { POLICY_FILE, POLICY_KEYS } from './policy-shape.ts';
 
 /** `where` is `FILE:LINE`, or the file alone. */
 export interface PolicyProblem {
@@ -95,24 +51,6 @@ export class PolicyStore {
   }
 }
 
-/** The first policy, in the order of files and within them, that names the domain and the reason, where that is known. */
-export function matchPolicy(
-  policies: readonly Policy[],
-  domainName: string,
-  reason: ReleaseReason | undefined,
-): Policy | undefined {
-  return policies.find(
-    ({ on, domains }) =>
-      (reason === undefined || on.includes(reason)) &&
-      domains.some((glob) => matches(glob, domainName)),
-  );
-}
-
-/** A domain's name is one word to a glob: libvirt allows no slash in it. */
-function matches(glob: string, domainName: string): boolean {
-  return picomatch.isMatch(domainName, glob, { dot: true, nonegate: true, noextglob: true });
-}
-
 /** Policies of one file, or its problems. `taken`: names that other files have given already. */
 function readPolicies(path: string, text: string, taken: ReadonlySet<string>): LoadedPolicies {
   const document = parseToml(text);
@@ -120,15 +58,18 @@ function readPolicies(path: string, text: string, taken: ReadonlySet<string>): L
     const where = `${path}:${document.line}`;
     return { policies: [], problems: [{ where, what: document.problem }] };
   }
-  const result = File.safeParse(document.value);
+  const result = POLICY_FILE.safeParse(document.value);
   if (!result.success) {
     const problems = result.error.issues.flatMap((issue) => problemsOf(path, text, issue));
     return { policies: [], problems };
   }
-  const policies = result.data.policy.map(({ keep_last: keepLast, ...rest }) => ({
-    ...rest,
-    keepLast,
-  }));
+  const policies = result.data.policy.map(
+    ({ keep_last: keepLast, max_age: maxAgeMs, ...rest }): Policy => ({
+      ...rest,
+      keepLast,
+      ...(maxAgeMs !== undefined && { maxAgeMs }),
+    }),
+  );
   return { policies, problems: repeatedNames(path, text, policies, taken) };
 }
 
@@ -146,7 +87,7 @@ function problemsOf(path: string, text: string, issue: z.core.$ZodIssue): Policy
   const [, index, key] = issue.path;
   const at = typeof index === 'number' ? index : undefined;
   if (issue.code === 'unrecognized_keys') {
-    const allowed = at === undefined ? '[[policy]]' : Object.keys(Policy.shape).join(', ');
+    const allowed = at === undefined ? '[[policy]]' : POLICY_KEYS.join(', ');
     return issue.keys.map((each) => ({
       where: `${path}:${lineOf(text, at, each)}`,
       what: `unknown key '${each}'; allowed: ${allowed}`,

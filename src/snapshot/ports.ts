@@ -5,8 +5,7 @@ import type { Domain } from '../domain/domain.ts';
 import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
-import type { ReleaseReason } from '../wire/vocabulary.ts';
-import type { Policy } from './policy.ts';
+import type { Policy, ReleaseReason } from '../wire/vocabulary.ts';
 
 export interface SnapshotParts {
   readonly journal: Journal;

@@ -7,15 +7,9 @@ import type { Job } from '../wire/journal.ts';
 import type { ReleaseReason } from '../wire/vocabulary.ts';
 import type { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
-import { whyNever } from './decide.ts';
+import { evaluate } from './evaluate.ts';
 import type { Draft } from './job-data.ts';
-import { matchPolicy, type Policy } from './policy.ts';
 import type { SnapshotParts } from './ports.ts';
-
-/** What a set keeps of the policy that asked for it. */
-export function keptBy({ name, keepLast }: Policy): NonNullable<Draft['policy']> {
-  return { name, keepLast };
-}
 
 /** The draft with its reason and the policy that names it. @throws OperatingError refused: none is to be taken; unavailable */
 export async function learnReason(
@@ -25,16 +19,19 @@ export async function learnReason(
   control: Control,
 ): Promise<Draft> {
   if (draft.event !== 'release' || draft.policy !== undefined) return draft;
-  const { uuid, name } = parseDomain(draft.domainXml);
-  const told = await control.asking(() => askReason(parts, uuid, draft));
+  const domain = parseDomain(draft.domainXml);
+  const told = await control.asking(() => askReason(parts, domain.uuid, draft));
   if (told === 'active') throw skipped(draft, 'the domain runs again');
-  const policy = matchPolicy(parts.policies(), name, told);
   const reason = told ?? 'unknown';
-  const known = { ...draft, reason, ...(policy && { policy: keptBy(policy) }) };
+  // Where even libvirt cannot tell it, whichever policy asks for any reason is meant.
+  const asked = evaluate(parts.policies(), domain, {
+    event: 'release',
+    ...(told !== undefined && { reason: told }),
+  });
+  const { wanted = draft.wanted, policy } = asked.kind === 'take' ? asked : {};
+  const known = { ...draft, reason, wanted, ...(policy && { policy }) };
   job.step('looking', { draft: known });
-  const never = whyNever(reason);
-  if (never !== undefined) throw skipped(draft, never);
-  if (policy === undefined) throw skipped(draft, `no policy asks for a set after '${reason}'`);
+  if (asked.kind === 'nothing') throw skipped(draft, asked.why);
   return known;
 }
 

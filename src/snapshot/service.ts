@@ -9,13 +9,13 @@ import { decideWork, refusedByPause } from '../wire/pause.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
-import { whyNever } from './decide.ts';
 import { chooseDisks } from './disks.ts';
+import { evaluate } from './evaluate.ts';
 import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
-import { matchPolicy, WANTED_DEFAULT } from './policy.ts';
+import { WANTED_DEFAULT } from './policy-shape.ts';
 import type { Release, SnapshotParts } from './ports.ts';
-import { keptBy, learnReason } from './reason.ts';
+import { learnReason } from './reason.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
 import { setsToPrune } from './retention.ts';
@@ -80,18 +80,19 @@ class Room implements Snapshots {
   onRelease(release: Release): void {
     const { domain, reason } = release;
     endWaiting(this.#parts, this.#jobs, { domainUuid: domain.uuid, before: release.atMs });
-    const policy = matchPolicy(this.#parts.policies(), domain.name, reason);
-    if (policy === undefined) return;
-    const said = { domain: domain.uuid, name: domain.name, reason, policy: policy.name };
-    const isDiskless = chooseDisks(domain).chosen.length === 0;
-    const never = (reason && whyNever(reason)) ?? (isDiskless ? NO_DISK : undefined);
-    if (never !== undefined) return this.#parts.log.info({ ...said, why: never }, 'no set');
+    const event = { event: 'release', ...(reason !== undefined && { reason }) } as const;
+    const asked = evaluate(this.#parts.policies(), domain, event);
+    if (asked.kind === 'nothing') return;
+    const { wanted, policy } = asked;
+    const said = { domain: domain.uuid, name: domain.name, reason, policy: policy?.name };
+    const isDiskless = chooseDisks(domain, wanted.devices).chosen.length === 0;
+    if (isDiskless) return this.#parts.log.info({ ...said, why: NO_DISK }, 'no set');
     const slot = this.#slots.get(domain.uuid);
     const isRepeated =
       slot !== undefined && slot.control.kind === 'release' && slot.control.isPending;
     if (isRepeated) return this.#parts.log.info(said, 'a set of this stop is being taken already');
-    const draft = draftOf(release);
-    this.#begin(domain, reason === undefined ? draft : { ...draft, policy: keptBy(policy) });
+    const draft = { ...draftOf(release), wanted };
+    this.#begin(domain, reason === undefined || !policy ? draft : { ...draft, policy });
   }
 
   async onPrepare(domainUuid: string, deadlineMs: number) {
@@ -253,7 +254,7 @@ class Room implements Snapshots {
   }
 }
 
-const NO_DISK = 'no disk of it is in RBD';
+const NO_DISK = 'no disk of it that is asked for is in RBD';
 
 function draftOf({ reason, xml, atMs, isLate }: Release): Draft {
   return {

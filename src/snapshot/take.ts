@@ -5,7 +5,7 @@ import { parseDomain } from '../domain/domain.ts';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
-import type { SetDisk, SnapshotSet } from '../wire/vocabulary.ts';
+import type { SetDisk, SnapshotSet, Wanted } from '../wire/vocabulary.ts';
 import type { SnapshotAt } from '../wire/worker-protocol.ts';
 import type { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
@@ -19,6 +19,7 @@ import {
 import { allOf, discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
+import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
 import { snapshotName } from './set-id.ts';
 
@@ -43,7 +44,7 @@ export class SetFailure extends OperatingError {
 export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<SnapshotSet> {
   const { job, draft, control } = taking;
   const domain = parseDomain(draft.domainXml);
-  const { cluster, chosen, leftOut } = await chooseCluster(parts, domain);
+  const { cluster, chosen, leftOut } = await chooseCluster(parts, domain, draft.wanted);
   const fsid = await cluster.fsid();
   const uses = await usesOf(cluster, chosen);
   const isActive = await isActiveNow(parts, draft, domain.uuid);
@@ -87,8 +88,9 @@ export async function recordSet(
 async function chooseCluster(
   parts: SnapshotParts,
   domain: ReturnType<typeof parseDomain>,
+  { devices }: Wanted,
 ): Promise<{ cluster: Cluster } & ReturnType<typeof chooseDisks>> {
-  const { chosen, leftOut } = chooseDisks(domain);
+  const { chosen, leftOut } = chooseDisks(domain, devices);
   const [first] = chosen;
   if (first === undefined) throw nothingChosen(domain.name, leftOut);
   const clusters = await allOf(chosen.map((disk) => parts.clusterOf(disk.source)));
@@ -186,7 +188,8 @@ function setOf(
 ): SnapshotSet {
   const disks = plan.disks.map(({ target, at }, index): SetDisk => {
     const { poolId, imageId, snapId, sizeBytes } = taken[index] as (typeof taken)[number];
-    return { target, ...at, poolId, imageId, snapId, sizeBytes };
+    const owner = ownerOf(at);
+    return { target, ...at, poolId, imageId, snapId, sizeBytes, ...(owner && { owner }) };
   });
   return {
     schema: 1,

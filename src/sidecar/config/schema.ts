@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import { API_SOCKET, HOOK_SOCKET, READ_SOCKET } from '../../wire/api.ts';
-import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from './units.ts';
+import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from '../../wire/units.ts';
 
 /** The longest that a domain's start may wait for a fill: libvirtd's own patience with a hook at its stop is 30 s. */
 const FILL_WAIT_MS_MAX = 10_000;

@@ -175,10 +175,12 @@ for (const [name, want] of [
 
 test('identity: a running domain has an id, a stopped one has none', () => {
   const running = parseDomain(domain('', `type='kvm' id='7'`));
-  assert.deepEqual(running, { uuid: UUID, name: 'vm1', id: 7, disks: [] });
+  assert.deepEqual(running, { uuid: UUID, name: 'vm1', id: 7, wish: { kind: 'none' }, disks: [] });
   assert.equal(parseDomain(domain('', `type='kvm' id='-1'`)).id, undefined);
   assert.equal(parseDomain(domain('').replace(UUID, UUID.toUpperCase())).uuid, UUID);
 });
+
+const DAILY = { kind: 'stated', policy: 'daily', tags: [] };
 
 for (const [what, metadata] of [
   ['its own prefix', `<s:siphon xmlns:s='urn:siphon:domain:1' policy='daily'/>`],
@@ -186,9 +188,10 @@ for (const [what, metadata] of [
 ] as const) {
   test(`siphon's metadata is found by its namespace: ${what}`, () => {
     const other = `<o:siphon xmlns:o='urn:other' policy='no'/><siphon policy='no'/>`;
-    const found = parseDomain(domain(`<metadata>${other}${metadata}</metadata>`)).metadata;
-    assert.equal(found?.attributes.get('policy'), 'daily');
-    assert.equal(parseDomain(domain(`<metadata>${other}</metadata>`)).metadata, undefined);
+    const { wish } = parseDomain(domain(`<metadata>${other}${metadata}</metadata>`));
+    assert.deepEqual(wish, DAILY);
+    const { wish: none } = parseDomain(domain(`<metadata>${other}</metadata>`));
+    assert.deepEqual(none, { kind: 'none' });
   });
 }
 
@@ -197,7 +200,7 @@ test('a namespace that was declared above counts', () => {
     `<metadata><s:siphon policy='daily'/></metadata>`,
     `xmlns:s='urn:siphon:domain:1'`,
   );
-  assert.equal(parseDomain(xml).metadata?.attributes.get('policy'), 'daily');
+  assert.deepEqual(parseDomain(xml).wish, DAILY);
 });
 
 for (const [what, xml] of [

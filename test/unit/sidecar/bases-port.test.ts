@@ -13,7 +13,12 @@ import { keptLog } from './support/quiet.ts';
 const FSID = 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee';
 const ids = { fsid: FSID, poolId: 3, namespace: '', imageId: 'abc', snapId: 7 };
 const KEY = `${FSID}/3/abc@7.raw`;
-const domain: Domain = { uuid: '0b3f3c3e-6a39-4f5c-9d0e-6f3c8f1d2a11', name: 'g', disks: [] };
+const domain: Domain = {
+  uuid: '0b3f3c3e-6a39-4f5c-9d0e-6f3c8f1d2a11',
+  name: 'g',
+  wish: { kind: 'none' },
+  disks: [],
+};
 const chain: DiskChain = { kind: 'known', target: 'vda', bases: [{ ids, format: 'raw' }] };
 const failure = (code: 'unavailable' | 'not-found') =>
   new OperatingError({ code, op: 'warm', subject: 'x' });

@@ -8,7 +8,7 @@ import { missingTables, withTables } from '../../../scripts/config-reference.ts'
 import { CONFIG_KEYS } from '../../../src/sidecar/config/keys.ts';
 import { loadConfig, parseConfig } from '../../../src/sidecar/config/load.ts';
 import { formatProblem } from '../../../src/sidecar/config/problems.ts';
-import { parseDuration, parseSize } from '../../../src/sidecar/config/units.ts';
+import { parseDuration, parseSize } from '../../../src/wire/units.ts';
 import { temporaryFolder } from './support/quiet.ts';
 
 /** The files siphon.toml, a.toml, b.toml. */

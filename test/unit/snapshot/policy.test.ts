@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { matchPolicy, PolicyStore } from '../../../src/snapshot/policy.ts';
+import { readWish } from '../../../src/domain/wish.ts';
+import { evaluate } from '../../../src/snapshot/evaluate.ts';
+import { PolicyStore } from '../../../src/snapshot/policy.ts';
+import { UUIDS } from '../hook/domains.ts';
+import { policyOf } from './world.ts';
 
 const GOOD = `# what stays of a stop
 [[policy]]
@@ -24,8 +28,8 @@ test('a good file, with what it leaves out', () => {
   const { policies, problems } = load(GOOD);
   assert.deepEqual(problems, []);
   assert.deepEqual(policies, [
-    { name: 'daily', domains: ['web-*', 'db'], on: ['shutdown'], keepLast: 7 },
-    { name: 'all', domains: ['*'], on: ['shutdown', 'destroyed'], keepLast: 1 },
+    policyOf({ name: 'daily', domains: ['web-*', 'db'], keepLast: 7 }),
+    policyOf({ name: 'all', on: ['shutdown', 'destroyed'] }),
   ]);
 });
 
@@ -40,7 +44,7 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     'keep_last = 1',
     'keep = 1\nkeep_last = 1',
     11,
-    /unknown key 'keep'; allowed: name, domains, on, keep_last/,
+    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, devices, quiesce, instant, keep_last, max_age$/,
   ],
   ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
   ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],
@@ -64,6 +68,46 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
   ['no glob', 'domains = ["*"]', 'domains = []', 9, /domains: a list of at least one glob/],
   ['one glob as text', 'domains = ["*"]', 'domains = "*"', 9, /domains: a list/],
   ['a name with a space', '"daily"', '"dai ly"', 3, /name: a name of letters/],
+  ['a name that means none', '"daily"', '"off"', 3, /name: a name .* not 'off'/],
+  ['no domain at all', 'domains = ["*"]\n', '', 7, /domains: at least one of domains, uuids, tags/],
+  ['a UUID that is none', 'domains = ["*"]', 'uuids = ["web-1"]', 9, /uuids: a list .* UUID/],
+  ['a tag with a space', 'domains = ["*"]', 'tags = ["a b"]', 9, /tags: a list/],
+  [
+    'quiesce of another word',
+    'keep_last = 1',
+    'keep_last = 1\nquiesce = "yes"',
+    12,
+    /quiesce: one of none, try, require/,
+  ],
+  [
+    'instant of another word',
+    'keep_last = 1',
+    'keep_last = 1\ninstant = "now"',
+    12,
+    /instant: one of auto/,
+  ],
+  [
+    'devices of nothing',
+    'keep_last = 1',
+    'keep_last = 1\ndevices = []',
+    12,
+    /devices: all, root, or a list/,
+  ],
+  [
+    'max_age without a unit',
+    'keep_last = 1',
+    'keep_last = 1\nmax_age = "24"',
+    12,
+    /max_age: a duration/,
+  ],
+  [
+    'max_age of nothing',
+    'keep_last = 1',
+    'keep_last = 1\nmax_age = "5s"',
+    12,
+    /max_age: .* at least 1min/,
+  ],
+  ['a lifecycle event that is none', '"destroyed"', '"lifecycle:paused"', 10, /on: a list/],
   ['the same name twice', '"all"', '"daily"', 8, /another policy is named 'daily'/],
 ];
 
@@ -119,16 +163,33 @@ test('one file’s error leaves the others their change; a removed file takes it
   );
 });
 
-test('the first policy that names domain and reason is the one', () => {
-  const { policies } = load(GOOD);
-  const named = (domain: string, reason: 'shutdown' | 'destroyed' | 'saved') =>
-    matchPolicy(policies, domain, reason)?.name;
-  assert.equal(named('web-1', 'shutdown'), 'daily');
-  assert.equal(named('web-1', 'destroyed'), 'all');
-  assert.equal(named('db', 'shutdown'), 'daily');
-  assert.equal(named('db2', 'shutdown'), 'all');
-  assert.equal(named('.hidden', 'shutdown'), 'all');
-  assert.equal(named('web-1', 'saved'), undefined);
+test('every key of a policy', () => {
+  const { policies, problems } = load(`[[policy]]
+name = "nightly"
+uuids = ["${UUIDS[0]}"]
+tags = ["tier=gold", "backup"]
+on = ["prepare", "started", "stopped", "lifecycle:suspended", "manual", "crashed"]
+devices = ["vda", "vdc"]
+quiesce = "require"
+instant = "suspend"
+keep_last = 3
+max_age = "36h"
+`);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(policies, [
+    {
+      name: 'nightly',
+      domains: [],
+      uuids: [UUIDS[0]],
+      tags: ['tier=gold', 'backup'],
+      on: ['prepare', 'started', 'stopped', 'lifecycle:suspended', 'manual', 'crashed'],
+      devices: ['vda', 'vdc'],
+      quiesce: 'require',
+      instant: 'suspend',
+      keepLast: 3,
+      maxAgeMs: 36 * 3_600_000,
+    },
+  ]);
 });
 
 test('no text of a file, and no name of a domain, throws', () => {
@@ -137,8 +198,9 @@ test('no text of a file, and no name of a domain, throws', () => {
     fc.property(fc.string(), glob, fc.string({ unit: 'binary' }), (text, pattern, domain) => {
       load(text);
       load(`[[policy]]\n${text}`);
-      const policy = { name: 'p', domains: [pattern], on: ['shutdown'], keepLast: 1 } as const;
-      matchPolicy([policy], domain, 'shutdown');
+      const policy = policyOf({ name: 'p', domains: [pattern] });
+      const facts = { name: domain, uuid: UUIDS[0], wish: readWish(undefined) };
+      evaluate([policy], facts, { event: 'release', reason: 'shutdown' });
     }),
   );
 });

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { domainXml, UUIDS } from '../hook/domains.ts';
 import { assertTidy, isError, until } from './tidy.ts';
-import { failure, Life, releaseOf, World } from './world.ts';
+import { failure, Life, policyOf, releaseOf, World } from './world.ts';
 
 const [UUID] = UUIDS;
 const XML = domainXml(UUID, ['root', 'data']);
@@ -53,7 +53,7 @@ test('where no policy asks for a set there is not even a job', async () => {
 
 test('a set that is skipped is a job that says why', async () => {
   const made = world();
-  made.policies = [{ name: 'all', domains: ['*'], on: ['unknown'], keepLast: 1 }];
+  made.policies = [policyOf({ name: 'all', on: ['unknown'] })];
   const image = made.image({ image: 'data' });
   image.lockOwners = ['client.7'];
   image.watchers = ['client.7'];
@@ -313,7 +313,7 @@ test('kill -9 at every effect of a set: the next life leaves all tidy, and the e
   let lives = 0;
   for (let endsAt = 2; ; endsAt += 1) {
     const made = world();
-    made.policies = [{ name: 'daily', domains: ['*'], on: ['shutdown'], keepLast: 1 }];
+    made.policies = [policyOf({ name: 'daily' })];
     const before = new Life(made);
     before.room.onRelease(releaseOf(XML));
     await before.settle();

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { stripPasswords } from '../../../src/domain/strip-passwords.ts';
 import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
-import type { Policy } from '../../../src/snapshot/policy.ts';
+import { WANTED_DEFAULT } from '../../../src/snapshot/policy-shape.ts';
 import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
 import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
 import type { SetState } from '../../../src/wire/api.ts';
@@ -13,7 +13,7 @@ import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
 import type { Pause } from '../../../src/wire/pause.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
-import type { ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import type { Policy, ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import type { CephMethods, ImageAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
 
 export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
@@ -25,7 +25,13 @@ export interface Image {
   watchers: string[];
 }
 
-export const DAILY: Policy = { name: 'daily', domains: ['*'], on: ['shutdown'], keepLast: 2 };
+/** A policy for every domain; what a test does not say is as in a file that does not. */
+export function policyOf(fields: Partial<Policy> & Pick<Policy, 'name'>): Policy {
+  const selects = { domains: ['*'], uuids: [], tags: [] };
+  return { ...WANTED_DEFAULT, ...selects, on: ['shutdown'], keepLast: 1, ...fields };
+}
+
+export const DAILY = policyOf({ name: 'daily', keepLast: 2 });
 
 export class World {
   readonly images = new Map<string, Image>();

@@ -1,4 +1,4 @@
-// Sizes and durations as the config spells them: a number and a unit, nothing guessed.
+// Sizes and durations as the config and the policies spell them: a number and a unit, nothing guessed.
 
 const SIZE = /^(\d{1,12}(?:\.\d{1,3})?) ?(B|KiB|MiB|GiB|TiB)$/;
 const SIZE_UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;

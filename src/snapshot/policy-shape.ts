@@ -1,0 +1,81 @@
+// What a file of policies may hold: every key with its default and what is allowed. docs/snapshots.md tells what each means.
+
+import { z } from 'zod';
+import { DURATION_ALLOWED, parseDuration } from '../wire/units.ts';
+import { POLICY_EVENTS, type Wanted } from '../wire/vocabulary.ts';
+
+/** What is asked for where nobody says more. */
+export const WANTED_DEFAULT: Wanted = { devices: 'all', quiesce: 'try', instant: 'auto' };
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
+const TAG = /^[A-Za-z0-9][A-Za-z0-9._:=-]{0,127}$/;
+
+function listOf<T extends z.ZodType>(each: T, allowed: string) {
+  return z
+    .array(each, { error: allowed })
+    .min(1, { error: allowed, abort: true })
+    .max(1000, { error: allowed });
+}
+
+function wordsOf(pattern: RegExp, allowed: string) {
+  return listOf(z.string({ error: allowed }).regex(pattern, { error: allowed }), allowed);
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
+  return z.enum(words, { error: `one of ${words.join(', ')}` });
+}
+
+const NAME_ALLOWED = "a name of letters, digits, . _ -, at most 64 long, and not 'off'";
+const KEEP_ALLOWED = 'a whole number from 1 to 1000';
+const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
+const ON_ALLOWED = `a list of at least one of ${POLICY_EVENTS.join(', ')}`;
+const DEVICES_ALLOWED = 'all, root, or a list of at least one target such as "vda"';
+const AGE_ALLOWED = `${DURATION_ALLOWED}, of at least 1min`;
+
+const Glob = z
+  .string({ error: GLOBS_ALLOWED })
+  .min(1, { error: GLOBS_ALLOWED })
+  .max(256, { error: GLOBS_ALLOWED });
+
+const Age = z.string({ error: AGE_ALLOWED }).transform((written, context) => {
+  const ms = parseDuration(written);
+  if (ms !== undefined && ms >= 60_000) return ms;
+  context.addIssue({ code: 'custom', message: AGE_ALLOWED, input: written });
+  return z.NEVER;
+});
+
+const SELECTS = ['domains', 'uuids', 'tags'] as const;
+
+const Shape = z.strictObject({
+  name: z
+    .string({ error: NAME_ALLOWED })
+    .regex(NAME, { error: NAME_ALLOWED })
+    .refine((name) => name !== 'off', { error: NAME_ALLOWED }),
+  domains: listOf(Glob, GLOBS_ALLOWED).default([]),
+  uuids: wordsOf(UUID, 'a list of at least one UUID in lower case').default([]),
+  tags: wordsOf(TAG, 'a list of at least one KEY or KEY=VALUE').default([]),
+  on: listOf(z.enum(POLICY_EVENTS, { error: ON_ALLOWED }), ON_ALLOWED).default(['shutdown']),
+  devices: z
+    .union([z.enum(['all', 'root']), wordsOf(TARGET, DEVICES_ALLOWED)], { error: DEVICES_ALLOWED })
+    .default(WANTED_DEFAULT.devices as 'all'),
+  quiesce: oneOf('none', 'try', 'require').default(WANTED_DEFAULT.quiesce),
+  instant: oneOf('auto', 'suspend', 'none').default(WANTED_DEFAULT.instant),
+  keep_last: z
+    .int({ error: KEEP_ALLOWED })
+    .min(1, { error: KEEP_ALLOWED })
+    .max(1000, { error: KEEP_ALLOWED }),
+  max_age: Age.exactOptional(),
+});
+/** Of no domain at all, or of all: which of the two is not guessed. */
+const Checked = Shape.superRefine((policy, context) => {
+  if (SELECTS.some((key) => policy[key].length > 0)) return;
+  const message = `at least one of ${SELECTS.join(', ')}; domains = ["*"] means every domain`;
+  context.addIssue({ code: 'custom', path: ['domains'], message });
+});
+
+/** One file. */
+export const POLICY_FILE = z.strictObject({ policy: z.array(Checked).default([]) });
+
+export const POLICY_KEYS: readonly string[] = Object.keys(Shape.shape);

@@ -9,6 +9,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addEvict } from './commands/evict.ts';
 import { addJobs } from './commands/jobs.ts';
 import { addPause } from './commands/pause.ts';
+import { addPolicy } from './commands/policy.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
@@ -40,6 +41,7 @@ for (const add of [
   addEvict,
   addStart,
   addSnapshot,
+  addPolicy,
   addJobs,
   addPause,
   addConfig,

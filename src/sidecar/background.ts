@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { createAskAgain } from './ask-again.ts';
 import { type Config, configFolder } from './config/load.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
@@ -27,8 +28,8 @@ export interface Background {
   readonly reload: Reload;
   /** Calls back at each SIGHUP. */
   readonly onHangup: (listener: () => void) => void;
-  /** Calls back at each connection to libvirt. */
-  readonly onLibvirt: (listener: () => void) => void;
+  /** Calls back at each of libvirt's events. */
+  readonly onLibvirt: (hear: (event: LibvirtEvent) => void) => void;
   readonly pauses: Pauses;
 }
 
@@ -68,7 +69,7 @@ export async function startBackground(
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
   // A set may wait for libvirt to say why its domain stopped.
-  parts.onLibvirt(() => recovering.poke());
+  parts.onLibvirt((event) => event.what === 'connected' && recovering.poke());
 }
 
 type StartLoop = (

@@ -24,9 +24,13 @@ export interface InventoryParts {
   readonly log: Logger;
 }
 
+export type Wished = Pick<Domain, 'uuid' | 'name' | 'wish'>;
+
 export interface Inventory {
   /** The hook told of this domain just now: what libvirt was asked before does not count against it. */
   noteHook(uuid: string): void;
+  /** What domains' own metadata says, as of the last look. */
+  wishes(): readonly Wished[];
   /** One look at all domains. @throws OperatingError: libvirt did not answer */
   look(signal: AbortSignal): Promise<void>;
 }
@@ -35,15 +39,20 @@ export function createInventory(parts: InventoryParts): Inventory {
   const { libvirt, leases, log } = parts;
   /** Domains that the hook told of since the last look began. */
   const told = new Set<string>();
+  let wishes: readonly Wished[] = [];
   return {
+    wishes: () => wishes,
     noteHook: (uuid) => void told.add(uuid),
     async look(signal) {
       told.clear();
       const domains = await libvirt.call('listDomains', {}, { deadlineMs: LIBVIRT_MS_MAX, signal });
       endRunning(parts, domains, told);
       const queue = new PQueue({ concurrency: AT_ONCE });
-      const looks = domains.map((each) => queue.add(() => lookAt(parts, each, told, signal)));
+      const wished = new Map<string, Wished>();
+      const look = { told, wished, signal };
+      const looks = domains.map((each) => queue.add(() => lookAt(parts, each, look)));
       leases.setDefined((await Promise.all(looks)).filter((each) => each !== undefined));
+      wishes = [...wished.values()];
       log.debug({ domains: domains.length }, 'domains looked at');
     },
   };
@@ -65,17 +74,23 @@ function endRunning(
   leases.retainRunning(stay);
 }
 
+/** One look at all domains. */
+interface Look {
+  readonly told: ReadonlySet<string>;
+  readonly wished: Map<string, Wished>;
+  readonly signal: AbortSignal;
+}
+
 /** Leases what a running domain stands on; gives what it is defined with, if it is. */
 async function lookAt(
   parts: InventoryParts,
   { uuid, name, isActive, isPersistent, hasManagedSave }: DomainSummary,
-  told: ReadonlySet<string>,
-  signal: AbortSignal,
+  look: Look,
 ): Promise<DefinedDomain | undefined> {
-  const live = isActive ? await chainsOf(parts, uuid, false, signal) : [];
-  if (isActive && !told.has(uuid)) parts.leases.running({ uuid, name }, live);
+  const live = isActive ? await chainsOf(parts, uuid, false, look) : [];
+  if (isActive && !look.told.has(uuid)) parts.leases.running({ uuid, name }, live);
   if (!isPersistent) return undefined;
-  const inactive = await chainsOf(parts, uuid, true, signal);
+  const inactive = await chainsOf(parts, uuid, true, look);
   // A saved state stands on what the domain stood on when it ran, whatever its definition says now.
   const saved = hasManagedSave ? [unknown('the managed save is not read')] : [];
   return { uuid, name, chains: [...inactive, ...live, ...saved] };
@@ -86,13 +101,16 @@ async function chainsOf(
   { libvirt, basesOf, log }: InventoryParts,
   uuid: string,
   inactive: boolean,
-  signal: AbortSignal,
+  { wished, signal }: Look,
 ): Promise<readonly DiskChain[]> {
   try {
     const options = { deadlineMs: LIBVIRT_MS_MAX, signal };
     const xml = await libvirt.call('domainXml', { domain: uuid, inactive }, options);
     using walking = deadline(WALK_MS_MAX, { op: 'read chains', subject: uuid }, signal);
-    return await orAborted(basesOf(parseDomain(xml)), walking.signal);
+    const domain = parseDomain(xml);
+    // Of a running domain first the live one, which is what its events come with.
+    if (!wished.has(uuid)) wished.set(uuid, domain);
+    return await orAborted(basesOf(domain), walking.signal);
   } catch (error) {
     if (!(error instanceof OperatingError) || signal.aborted) throw error;
     log.warn({ domain: uuid, error: error.toWire() }, 'a domain could not be looked at');

@@ -10,6 +10,8 @@ import type { Digests } from '../wire/vocabulary.ts';
 import type { JobJournal } from './journal.ts';
 import type { Metrics, Scraped } from './metrics.ts';
 import type { Pauses } from './pause.ts';
+import type { Policies } from './policies.ts';
+import { testPolicy } from './policy-test.ts';
 import type { Reload } from './reload.ts';
 import type { LongWork, Services } from './server/services.ts';
 import { type StartParts, startDomain } from './start-domain.ts';
@@ -23,6 +25,7 @@ export interface ServiceParts {
   readonly sets: SetCatalogue;
   readonly snapshots: Snapshots;
   readonly start: StartParts;
+  readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
   readonly pauses: Pauses;
   readonly reload: Pick<Reload, 'run'>;
@@ -49,6 +52,8 @@ export function bindServices(parts: ServiceParts): Services {
     },
     listSnapshots: async (domain) => listSets(parts.sets, domain),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
+    listPolicies: () => ({ policies: parts.policies.current, problems: parts.policies.problems }),
+    testPolicy: (domain, event) => testPolicy({ ...parts.start, ...parts }, domain, event),
     pause({ what }, claimedUser) {
       pauses.pause(what, claimedUser);
       return { paused: pauses.current() };

@@ -8,7 +8,7 @@ import { openFillGroup } from '../systemd/fill-group.ts';
 import { startWatchdog } from '../systemd/watchdog.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
-import { startBackground } from './background.ts';
+import { type Background, startBackground } from './background.ts';
 import { loadConfig, toConfig } from './config/load.ts';
 import type { ConfigFile } from './config/schema.ts';
 import { tellHookBound } from './hook-bound.ts';
@@ -67,11 +67,9 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const warn = (text: string) => log.warn(text);
   const fillGroup = openFillGroup({ limits: () => config.fills, warn });
   const stores: Stores = { config, log, catalogue, journal, pauses, counts, fillGroup };
-  const looks: { poke(): void }[] = [];
-  const connected: (() => void)[] = [];
+  const listeners: ((event: LibvirtEvent) => void)[] = [];
   const workers = openWorkers(stores, life, (event) => {
-    if (event.what === 'connected') for (const listener of connected) listener();
-    if (isChange(event)) for (const look of looks) look.poke();
+    for (const hear of listeners) hear(event);
   });
   const { cache, recovery } = await openCache(stores, workers);
   tellRecovery(recovery, log);
@@ -81,7 +79,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.defer(() => settle(cache, snapshots, log));
   const domains = openDomains(stores, workers, cache, snapshots);
   const look = life.use(startLook(domains, log));
-  looks.push(look);
+  listeners.push((event) => isChange(event) && look.poke());
   const spool = await openSpool({
     folders: spoolFolders(config),
     catchUp: (events) => domains.hook.catchUp(events),
@@ -95,7 +93,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const load = () => loadConfig(configFile);
   const reload = createReload({ file: configFile, load, checked, apply, log });
   const rest = { spool, policies, reload, pauses, fillGroup };
-  const seen = { config, startedAtMs, libvirt, cache, journal, ...rest };
+  const seen = { ...domains, config, startedAtMs, libvirt, cache, journal, ...rest };
   const services = bindServices({
     cache,
     clusters,
@@ -105,6 +103,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
     sets: catalogue.sets,
     snapshots,
     start: { libvirt, journal, onDefect, bases: domains.bases },
+    policies,
     pauses,
     reload,
     metrics,
@@ -117,7 +116,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const { onHangup } = parts;
   const rooms = { cache, recovery, snapshots, spool, policies, pauses };
-  const onLibvirt = (listener: () => void) => void connected.push(listener);
+  const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
   await startBackground({ config, log, ...rooms, configFile, reload, onHangup, onLibvirt }, life);
   life.defer(() => journal.stop());
   life.defer(() => finishSets(snapshots));

@@ -2,18 +2,21 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
-import type { PolicyProblem } from '../snapshot/policy.ts';
+import { METADATA_NAMESPACE } from '../domain/domain.ts';
+import { problemOf } from '../snapshot/evaluate.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
 import type { LibvirtPort } from '../wire/ports.ts';
 import { VERSION } from '../wire/version.ts';
-import type { Ability } from '../wire/vocabulary.ts';
+import type { Ability, Policy } from '../wire/vocabulary.ts';
 import { libvirtAbilities } from './abilities.ts';
 import type { OpenCluster } from './clusters.ts';
 import type { Config } from './config/load.ts';
+import type { Inventory, Wished } from './domains.ts';
 import type { Pauses } from './pause.ts';
+import type { Policies } from './policies.ts';
 
 /** A cluster that has not answered by then is told as unavailable; the question goes on, to its own deadline. */
 const CLUSTER_MS_MAX = 2000;
@@ -27,7 +30,8 @@ export interface StatusParts {
   readonly journal: Journal;
   readonly spool: { count(): Promise<number> };
   readonly pauses: Pick<Pauses, 'current'>;
-  readonly policies: { readonly problems: readonly PolicyProblem[] };
+  readonly policies: Pick<Policies, 'current' | 'problems'>;
+  readonly inventory: Pick<Inventory, 'wishes'>;
   readonly fillGroup: Pick<FillGroup, 'standing'>;
   readonly reload: { readonly problems: readonly Problem[] };
 }
@@ -62,6 +66,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
         .filter((base) => base.state === 'suspect')
         .map(suspect),
       ...parts.policies.problems,
+      ...parts.inventory.wishes().flatMap((each) => unreadable(each, parts.policies.current)),
       ...parts.reload.problems,
     ],
   };
@@ -101,6 +106,14 @@ function notMounted({ path, mount }: Config['cache']): Problem {
     where: mount,
     what: `it is no read-only mount of ${path}: guests do not find bases there`,
   };
+}
+
+/** What is then done: evaluate.ts, UNREADABLE. */
+function unreadable({ name, wish }: Wished, policies: readonly Policy[]): readonly Problem[] {
+  const problem = problemOf(wish, policies);
+  if (problem === undefined) return [];
+  const what = `its metadata (${METADATA_NAMESPACE}): ${problem}; the policies apply, and it is not held for a set`;
+  return [{ where: `domain ${name}`, what }];
 }
 
 function suspect({ path }: BaseView): Problem {

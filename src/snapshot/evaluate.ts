@@ -3,15 +3,18 @@
 
 import picomatch from 'picomatch';
 import type { DomainWish, Stated } from '../domain/wish.ts';
-import type {
-  LifecycleName,
-  Policy,
-  PolicyEvent,
-  ReleaseReason,
-  SetEvent,
-  Wanted,
+import type { Considered, Evaluation } from '../wire/evaluation.ts';
+import {
+  LIFECYCLE_NAMES,
+  type LifecycleName,
+  POLICY_REASONS,
+  type Policy,
+  type PolicyEvent,
+  RELEASE_REASONS,
+  type ReleaseReason,
+  type SetEvent,
+  type Wanted,
 } from '../wire/vocabulary.ts';
-import { POLICY_REASONS } from '../wire/vocabulary.ts';
 import { whyNever } from './decide.ts';
 import { WANTED_DEFAULT } from './policy-shape.ts';
 
@@ -28,27 +31,16 @@ export interface EventFacts {
   readonly lifecycle?: LifecycleName;
 }
 
-/** One policy, as it was looked at. */
-export interface Considered {
-  readonly policy: string;
-  /** `first`: this one decides. `also`: it would have, were it not for the first. */
-  readonly verdict: 'first' | 'also' | 'no';
-  readonly why: string;
-}
-
-export type Evaluation = {
-  readonly why: string;
-  /** In their order. */
-  readonly considered: readonly Considered[];
-  /** Of the domain's own metadata. */
-  readonly problem?: string;
-} & (Take | { readonly kind: 'nothing' });
-
-export interface Take {
-  readonly kind: 'take';
-  readonly wanted: Wanted;
-  /** Absent: an operator asked, and no policy says how. */
-  readonly policy?: { readonly name: string; readonly keepLast: number };
+/** An event as `on` of a policy names it, or a reason of libvirt's; undefined: there is no such. */
+export function parseEvent(word: string): EventFacts | undefined {
+  const reason = RELEASE_REASONS.find((each) => each === word);
+  if (reason !== undefined) return { event: 'release', reason };
+  const lifecycle = LIFECYCLE_NAMES.find((each) => `lifecycle:${each}` === word);
+  if (lifecycle !== undefined) return { event: 'lifecycle', lifecycle };
+  const event = (['prepare', 'started', 'stopped', 'manual'] as const).find(
+    (each) => each === word,
+  );
+  return event && { event };
 }
 
 export function evaluate(
@@ -105,7 +97,8 @@ export function keepLastOf({ keepLast }: Pick<Policy, 'keepLast'>, wish: DomainW
  */
 const UNREADABLE: Stated = { kind: 'stated', tags: [], quiesce: 'none', instant: 'none' };
 
-function problemOf(wish: DomainWish, policies: readonly Policy[]): string | undefined {
+/** What is wrong with a domain's own metadata, in the light of the policies in force. */
+export function problemOf(wish: DomainWish, policies: readonly Policy[]): string | undefined {
   if (wish.kind === 'bad') return wish.problem;
   if (wish.kind !== 'stated' || wish.policy === undefined) return undefined;
   const isKnown = policies.some(({ name }) => name === wish.policy);

@@ -2,9 +2,18 @@
 // status. A long request answers `application/x-ndjson`: lines of JobLine, the last one final.
 
 import type { WireError } from './errors.ts';
+import type { Evaluation } from './evaluation.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
-import type { Ability, Base, SnapshotSet, SourceIds, SourceProperties } from './vocabulary.ts';
+import type {
+  Ability,
+  Base,
+  DiskOwner,
+  Policy,
+  SnapshotSet,
+  SourceIds,
+  SourceProperties,
+} from './vocabulary.ts';
 
 export const API_SOCKET = '/run/siphon/siphon.sock';
 /** Of all routes, those that change nothing, and GET /metrics. */
@@ -88,6 +97,26 @@ export interface SnapshotsAnswer {
   readonly sets: readonly (SnapshotSet & { readonly state: SetState })[];
 }
 export type SetState = 'taking' | 'complete' | 'deleting';
+
+/** GET /v1/policies */
+export interface PoliciesAnswer {
+  /** In the order in which they are asked. */
+  readonly policies: readonly Policy[];
+  readonly problems: StatusAnswer['problems'];
+}
+
+/** GET /v1/policies/test?domain=&event= */
+export interface PolicyTestAnswer {
+  readonly domain: { readonly name: string; readonly uuid: string };
+  readonly event: string;
+  readonly evaluation: Evaluation;
+  readonly disks: readonly {
+    readonly target: string;
+    readonly image: string;
+    readonly owner?: DiskOwner;
+  }[];
+  readonly leftOut: SnapshotSet['leftOut'];
+}
 
 /** GET /v1/jobs[?limit=] ; GET /v1/jobs/ID ; GET /v1/jobs/ID/watch -> JobLine… ; POST /v1/jobs/ID/cancel */
 export interface JobsAnswer {

@@ -12,6 +12,7 @@ import { type ChangeParts, changesOf } from './changes.ts';
 import { addBaseChanges, addBaseReads } from './routes-bases.ts';
 import { addHookRoute, HOOK_BODY_BYTES_MAX } from './routes-hook.ts';
 import { addJobChanges, addJobReads } from './routes-jobs.ts';
+import { addPolicyReads } from './routes-policies.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
 import type { Services } from './services.ts';
@@ -63,6 +64,7 @@ function addReads(app: FastifyInstance, services: Services): void {
   addSiphondReads(app, services);
   addBaseReads(app, services);
   addSnapshotReads(app, services);
+  addPolicyReads(app, services);
   addJobReads(app, services);
 }
 

@@ -10,6 +10,8 @@ import type {
   PathAnswer,
   PauseAnswer,
   PauseRequest,
+  PoliciesAnswer,
+  PolicyTestAnswer,
   ReloadAnswer,
   SnapshotsAnswer,
   StatusAnswer,
@@ -39,6 +41,8 @@ export interface Services {
   listSnapshots(domain: string | undefined): Promise<SnapshotsAnswer>;
   /** Resolves when the set's snapshots and records are gone. */
   deleteSnapshot(id: string): Promise<void>;
+  listPolicies(): PoliciesAnswer;
+  testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;
   resume(request: PauseRequest): PauseAnswer;
   /** Rejects with every mistake in the config; nothing has changed then. */

@@ -69,7 +69,11 @@ export async function startBackground(
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
   // A set may wait for libvirt to say why its domain stopped.
-  parts.onLibvirt((event) => event.what === 'connected' && recovering.poke());
+  parts.onLibvirt((event) => {
+    if (event.what === 'connected') recovering.poke();
+    if (event.what === 'lifecycle' && event.event === 'undefined')
+      snapshots.onUndefined(event.uuid);
+  });
 }
 
 type StartLoop = (

@@ -3,7 +3,15 @@
 import type { Cache, WarmAsk } from '../cache/index.ts';
 import type { HookService } from '../hook/service.ts';
 import type { Snapshots } from '../snapshot/service.ts';
-import type { DescribeRequest, SnapshotsAnswer, StatusAnswer, WarmRequest } from '../wire/api.ts';
+import type {
+  DescribeRequest,
+  PruneAnswer,
+  PruneRequest,
+  SnapshotsAnswer,
+  StatusAnswer,
+  WarmRequest,
+} from '../wire/api.ts';
+import { OperatingError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { parseSource } from '../wire/source.ts';
 import type { Digests } from '../wire/vocabulary.ts';
@@ -51,6 +59,9 @@ export function bindServices(parts: ServiceParts): Services {
       return { kind: 'job', id: jobId, ended: finished };
     },
     listSnapshots: async (domain) => listSets(parts.sets, domain),
+    getSnapshot: (id) => getSet(parts.sets, id),
+    protectSnapshot: (id, isProtected) => snapshots.protect(id, isProtected),
+    prune: (request) => prune(parts, request),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
     listPolicies: () => ({ policies: parts.policies.current, problems: parts.policies.problems }),
     testPolicy: (domain, event) => testPolicy({ ...parts.start, ...parts }, domain, event),
@@ -117,9 +128,36 @@ async function describe(
   await ceph.call('setProperties', { ids, properties }, options);
 }
 
+type KeptSet = SnapshotsAnswer['sets'][number];
+
 /** `domain`: a name or a UUID, of a domain that libvirt may not know any more. */
 function listSets(sets: SetCatalogue, domain: string | undefined): SnapshotsAnswer {
-  const isOf = (set: SnapshotsAnswer['sets'][number]) =>
+  const isOf = (set: KeptSet) =>
     domain === undefined || set.domainName === domain || set.domainUuid === domain.toLowerCase();
   return { sets: sets.list().filter(isOf) };
+}
+
+function getSet(sets: SetCatalogue, id: string): KeptSet {
+  const set = sets.get(id);
+  if (set !== undefined) return set;
+  const why = 'no such set is known on this host';
+  const hint = '`siphon snapshot list` tells what is there.';
+  throw new OperatingError({ code: 'not-found', op: 'find snapshot set', subject: id, why, hint });
+}
+
+function prune(parts: ServiceParts, { dryRun, domain }: PruneRequest): PruneAnswer {
+  const { sets } = listSets(parts.sets, domain);
+  const uuids = new Set(sets.map(({ domainUuid }) => domainUuid));
+  const byId = new Map(sets.map((set) => [set.id, set]));
+  const ofDomains = domain === undefined ? [undefined] : [...uuids];
+  const decisions = ofDomains.flatMap((domainUuid) =>
+    parts.snapshots.prune({ isDryRun: dryRun, ...(domainUuid !== undefined && { domainUuid }) }),
+  );
+  return {
+    dryRun,
+    decisions: decisions.map((each) => {
+      const { domainName = '', createdAtMs = 0 } = byId.get(each.set) ?? {};
+      return { ...each, domain: domainName, createdAtMs };
+    }),
+  };
 }

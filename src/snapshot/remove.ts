@@ -1,9 +1,11 @@
-// Removes sets, each as a job of its own: its snapshots, its record in Ceph, its row. And looks again for what a set that
-// failed may have left.
+// Removes sets, each as a job of its own: its snapshots, its record in Ceph, its row; protects those that nothing may remove. And
+// looks again for what a set that failed may have left.
 
+import type { SetState } from '../wire/api.ts';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
+import { DEADLINE_MS } from './deadlines.ts';
 import { discardPlan, discardSet, dropLocks, ownClient } from './discard.ts';
 import type { DeleteData } from './job-data.ts';
 import type { Jobs } from './jobs.ts';
@@ -16,6 +18,7 @@ export class Removal {
   readonly #parts: SnapshotParts;
   readonly #jobs: Jobs;
   readonly #removing = new Set<string>();
+  readonly #changing = new Set<string>();
 
   constructor(parts: SnapshotParts, jobs: Jobs) {
     this.#parts = parts;
@@ -26,13 +29,37 @@ export class Removal {
     return this.#removing.has(setId);
   }
 
-  /** @throws OperatingError not-found, busy */
-  begin(setId: string): { readonly jobId: string; readonly finished: Promise<void> } {
-    const { catalogue, journal } = this.#parts;
-    const kept = catalogue.get(setId);
+  /** Ceph has it first, so that a lost catalogue loses no protection. @throws OperatingError not-found, busy, unavailable */
+  async protect(setId: string, isProtected: boolean): Promise<SnapshotSet> {
+    const { isProtected: _, ...bare } = this.#find(setId, 'complete');
+    const set: SnapshotSet = { ...bare, ...(isProtected && { isProtected }) };
+    this.#changing.add(setId);
+    try {
+      const cluster = await this.#parts.byFsid(set.fsid);
+      await cluster.ceph.call('putSet', set, DEADLINE_MS.record);
+      this.#parts.catalogue.put(set, 'complete');
+      return set;
+    } finally {
+      this.#changing.delete(setId);
+    }
+  }
+
+  /** One that nobody works on. @throws OperatingError not-found, busy */
+  #find(setId: string, state?: SetState): SnapshotSet {
+    const kept = this.#parts.catalogue.get(setId);
     if (kept === undefined) throw unable('not-found', setId, 'no such set is known on this host');
-    if (this.#removing.has(setId)) throw unable('busy', setId, 'it is being removed already');
-    const { state: _, ...set } = kept;
+    const { state: found, ...set } = kept;
+    const isRemoving = this.#removing.has(setId) || (state !== undefined && found !== state);
+    if (isRemoving) throw unable('busy', setId, 'it is being removed already');
+    if (this.#changing.has(setId)) throw unable('busy', setId, 'its protection is being changed');
+    return set;
+  }
+
+  /** @throws OperatingError not-found, busy, refused: it is protected */
+  begin(setId: string): { readonly jobId: string; readonly finished: Promise<void> } {
+    const { journal } = this.#parts;
+    const set = this.#find(setId);
+    if (set.isProtected === true) throw unable('refused', setId, 'it is protected');
     const job = journal.begin('delete-set', `${set.domainName} ${setId}`, { set });
     this.#removing.add(setId);
     const finished = this.#jobs.run(job, () => this.discard(job, { set }));
@@ -72,7 +99,13 @@ export class Removal {
   }
 }
 
+const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  'not-found': '`siphon snapshot list` tells what is there.',
+  refused: '`siphon snapshot unprotect` lets it be removed.',
+};
+
 function unable(code: ErrorCode, setId: string, why: string): OperatingError {
-  const hint = code === 'not-found' ? { hint: '`siphon snapshot list` tells what is there.' } : {};
-  return new OperatingError({ code, op: 'remove snapshot set', subject: setId, why, ...hint });
+  const hint = HINTS[code];
+  const fields = { code, op: 'change snapshot set', subject: setId, why };
+  return new OperatingError({ ...fields, ...(hint !== undefined && { hint }) });
 }

@@ -4,6 +4,7 @@
 import { type Domain, parseDomain } from '../domain/domain.ts';
 import { stripPasswords } from '../domain/strip-passwords.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { Retained } from '../wire/evaluation.ts';
 import type { Job } from '../wire/journal.ts';
 import { decideWork, refusedByPause } from '../wire/pause.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
@@ -15,12 +16,13 @@ import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
 import { WANTED_DEFAULT } from './policy-shape.ts';
 import type { Release, SnapshotParts } from './ports.ts';
+import { Prune } from './prune.ts';
 import { learnReason } from './reason.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
-import { setsToPrune } from './retention.ts';
 import { newSetId } from './set-id.ts';
 import { overtaken, SetFailure, takeSet } from './take.ts';
+import { afterUndefine } from './undefined.ts';
 import { endWaiting } from './waiting.ts';
 
 /** A job that runs; `finished` has its result, and nobody needs to wait for it. */
@@ -39,8 +41,14 @@ export interface Snapshots {
   onPrepare(domainUuid: string, deadlineMs: number): Promise<'none' | 'finished' | 'overtaken'>;
   /** An operator's set, of a domain by name or UUID. @throws OperatingError not-found, busy, unavailable */
   create(domain: string): Promise<Started<SnapshotSet>>;
-  /** @throws OperatingError not-found, busy */
+  /** @throws OperatingError not-found, busy, refused: it is protected */
   remove(setId: string): Started<void>;
+  /** An operator's "keep". @throws OperatingError not-found, busy, unavailable */
+  protect(setId: string, isProtected: boolean): Promise<SnapshotSet>;
+  /** Which sets stay, of one domain or of all; unless it is a dry run, the others are removed in the background. */
+  prune(how: { readonly isDryRun: boolean; readonly domainUuid?: string }): readonly Retained[];
+  /** libvirt has undefined the domain: sets that keep Nova or Cinder from deleting its disks are removed, in the background. */
+  onUndefined(domainUuid: string): void;
   /** Finishes, undoes or tries again what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<Recovered>;
   /** Sets of this host that Ceph knows and the catalogue does not, from these pools. */
@@ -69,12 +77,14 @@ class Room implements Snapshots {
   readonly #parts: SnapshotParts;
   readonly #jobs: Jobs;
   readonly #removal: Removal;
+  readonly #prune: Prune;
   readonly #slots = new Map<string, Slot>();
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts;
     this.#jobs = new Jobs(parts);
     this.#removal = new Removal(parts, this.#jobs);
+    this.#prune = new Prune(parts, this.#removal);
   }
 
   onRelease(release: Release): void {
@@ -128,6 +138,20 @@ class Room implements Snapshots {
 
   remove(setId: string) {
     return this.#removal.begin(setId);
+  }
+
+  protect(setId: string, isProtected: boolean) {
+    return this.#removal.protect(setId, isProtected);
+  }
+
+  prune({ isDryRun, domainUuid }: { readonly isDryRun: boolean; readonly domainUuid?: string }) {
+    return isDryRun ? this.#prune.decide(domainUuid) : this.#prune.run(domainUuid);
+  }
+
+  onUndefined(domainUuid: string) {
+    const ended = this.#slots.get(domainUuid)?.ended;
+    const cleared = afterUndefine(this.#parts, this.#prune, domainUuid, ended);
+    cleared.catch((error: unknown) => this.#parts.onDefect(error));
   }
 
   recover() {
@@ -200,8 +224,7 @@ class Room implements Snapshots {
       if (!(error instanceof OperatingError)) throw error;
       throw this.#afterFailure(job, draft, control, error);
     }
-    job.step('pruning');
-    await this.#prune(set, draft, job.id);
+    if (set.policy !== undefined) this.#prune.run(set.domainUuid);
     return set;
   }
 
@@ -225,21 +248,6 @@ class Room implements Snapshots {
     if (decision.kind === 'go') return;
     const fields = refusedByPause(decision, 'take snapshot set', subject);
     throw new OperatingError({ ...fields, why: before + decision.why });
-  }
-
-  /** Each removal is a job of its own: should one fail, the new set stands all the same. */
-  async #prune(set: SnapshotSet, { policy }: Draft, job: string): Promise<void> {
-    if (policy === undefined) return;
-    const { domainUuid, id: latest } = set;
-    const scope = { domainUuid, policy: policy.name, keepLast: policy.keepLast, latest };
-    const sets = setsToPrune(this.#parts.catalogue.list(domainUuid), scope);
-    for (const old of sets) {
-      if (this.#removal.isRemoving(old.id)) continue;
-      await this.#removal.begin(old.id).finished.catch((error: unknown) => {
-        if (!(error instanceof OperatingError)) throw error;
-        this.#parts.log.warn({ job, set: old.id, error: error.toWire() }, 'not pruned');
-      });
-    }
   }
 
   async #until(held: Promise<void>, deadlineMs: number): Promise<void> {

@@ -2,7 +2,7 @@
 // status. A long request answers `application/x-ndjson`: lines of JobLine, the last one final.
 
 import type { WireError } from './errors.ts';
-import type { Evaluation } from './evaluation.ts';
+import type { Evaluation, Retained } from './evaluation.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
 import type {
@@ -89,7 +89,10 @@ export interface StartRequest {
   readonly domain: string;
 }
 
-/** POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=] ; DELETE /v1/snapshots/ID */
+/**
+ * POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=] ; GET /v1/snapshots/ID -> a set of these ;
+ * POST /v1/snapshots/ID/protect, /unprotect -> SnapshotSet ; DELETE /v1/snapshots/ID
+ */
 export interface SnapshotCreateRequest {
   readonly domain: string;
 }
@@ -97,6 +100,20 @@ export interface SnapshotsAnswer {
   readonly sets: readonly (SnapshotSet & { readonly state: SetState })[];
 }
 export type SetState = 'taking' | 'complete' | 'deleting';
+
+/** POST /v1/prune -> PruneAnswer. What is to go is removed in the background, one set a second, each as a job. */
+export interface PruneRequest {
+  readonly dryRun: boolean;
+  /** Name or UUID; all, where it is left out. */
+  readonly domain?: string;
+}
+export interface PruneAnswer {
+  readonly dryRun: boolean;
+  readonly decisions: readonly (Retained & {
+    readonly domain: string;
+    readonly createdAtMs: number;
+  })[];
+}
 
 /** GET /v1/policies */
 export interface PoliciesAnswer {

@@ -25,3 +25,10 @@ export interface Take {
   /** Absent: an operator asked, and no policy says how. */
   readonly policy?: { readonly name: string; readonly keepLast: number };
 }
+
+/** Whether a set that is there stays. */
+export interface Retained {
+  readonly set: string;
+  readonly decision: 'prune' | 'keep';
+  readonly reason: string;
+}

@@ -1,15 +1,17 @@
-// siphon snapshot create|list|delete: snapshot sets of domains.
+// siphon snapshot create|list|get|protect|unprotect|delete|prune: snapshot sets of domains.
 
 import type { Command } from 'commander';
-import type { SnapshotsAnswer } from '../../wire/api.ts';
-import type { SnapshotSet } from '../../wire/vocabulary.ts';
+import type { PruneAnswer, PruneRequest, SnapshotsAnswer } from '../../wire/api.ts';
+import type { SetDisk, SnapshotSet } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
-import { print, printJson, table, time } from '../output.ts';
+import { print, printJson, sheet, table, time } from '../output.ts';
 import { createScreen, follow } from '../watch.ts';
 
 interface JsonOption {
   readonly json?: true;
 }
+
+type KeptSet = SnapshotsAnswer['sets'][number];
 
 export function addSnapshot(program: Command): void {
   const snapshot = program
@@ -31,12 +33,38 @@ export function addSnapshot(program: Command): void {
     .option('--json', 'print JSON')
     .action(list);
   snapshot
+    .command('get')
+    .description('all about one set: what was asked for, what was got, and of which disks')
+    .argument('<SET>')
+    .option('--json', 'print JSON')
+    .action(get);
+  for (const [name, what] of PROTECTIONS) {
+    snapshot
+      .command(name)
+      .description(what)
+      .argument('<SET...>')
+      .option('--json', 'print JSON')
+      .action((ids: readonly string[], options: JsonOption) => protect(name, ids, options));
+  }
+  snapshot
     .command('delete')
     .description('delete sets: their snapshots in Ceph, then their records')
     .argument('<SET...>')
     .option('--json', 'print JSON')
     .action(remove);
+  snapshot
+    .command('prune')
+    .description('remove the sets that their policies no longer keep, of one domain or of all')
+    .argument('[DOMAIN]', 'name or UUID')
+    .option('--dry-run', 'say what would go and what would stay, and why')
+    .option('--json', 'print JSON')
+    .action(prune);
 }
+
+const PROTECTIONS = [
+  ['protect', 'keep sets until they are unprotected: nothing prunes or deletes them'],
+  ['unprotect', 'let sets be pruned and deleted again'],
+] as const;
 
 async function create(domain: string, options: JsonOption): Promise<void> {
   using screen = createScreen(options.json === true);
@@ -61,28 +89,110 @@ const COLUMNS = [
   { head: 'BY', drop: 3 },
   { head: 'QUIESCED', drop: 2 },
   { head: 'INSTANT', drop: 4 },
-  { head: 'SNAPSHOTS', drop: 5 },
+  { head: 'KEPT', drop: 5 },
+  { head: 'SNAPSHOTS', drop: 6 },
 ];
 
 function row(set: SnapshotSet): string[] {
-  const names = set.disks.map((disk) => {
-    const at = [disk.pool, disk.namespace, disk.image].filter((part) => part !== '').join('/');
-    return `${disk.target}=${at}@siphon.${set.id}`;
-  });
-  const by = set.reason === undefined ? set.event : `${set.event} ${set.reason}`;
   return [
     set.id,
     set.domainName,
     time(set.createdAtMs),
-    by,
+    eventOf(set),
     set.quiesced,
     set.instant,
-    names.join(' '),
+    set.isProtected === true ? 'protected' : (set.policy ?? '-'),
+    set.disks.map((disk) => `${disk.target}=${snapshotOf(set, disk)}`).join(' '),
   ];
+}
+
+function eventOf({ event, reason, lifecycle }: SnapshotSet): string {
+  return [event, reason ?? lifecycle].filter((each) => each !== undefined).join(' ');
+}
+
+function snapshotOf({ id }: SnapshotSet, { pool, namespace, image }: SetDisk): string {
+  return `${[pool, namespace, image].filter((part) => part !== '').join('/')}@siphon.${id}`;
+}
+
+const pathOf = (id: string) => `/v1/snapshots/${encodeURIComponent(id)}`;
+
+async function get(id: string, options: JsonOption): Promise<void> {
+  const set = await createClient().get<KeptSet>(pathOf(id));
+  if (options.json) printJson(set);
+  else print(sheet(pairsOf(set)));
+}
+
+function pairsOf(set: KeptSet): (readonly [string, string])[] {
+  const { wanted, holdMs } = set;
+  const devices = typeof wanted.devices === 'string' ? wanted.devices : wanted.devices.join(' ');
+  const asked = `${devices}, quiesce ${wanted.quiesce}, instant ${wanted.instant}`;
+  return [
+    ['set', `${set.id}, ${set.state}`],
+    ['domain', `${set.domainName} (${set.domainUuid}) on ${set.host}`],
+    ['made', `${time(set.createdAtMs)}, ${eventOf(set)}`],
+    ['kept', set.isProtected === true ? 'protected' : `by policy ${set.policy ?? '-'}`],
+    ['asked for', asked],
+    ['quiesced', [set.quiesced, set.whyNotQuiesced].filter(Boolean).join(': ')],
+    ['instant', set.instant],
+    ['held', holdMs === undefined ? 'not' : `${holdMs} ms`],
+    ...set.disks.map((disk) => [`disk ${disk.target}`, diskText(set, disk)] as const),
+    ...set.leftOut.map(({ target, why }) => [`left out ${target}`, why] as const),
+    ...(set.keptFiles ?? []).map(({ what, path, keptAt }) => {
+      return [what, `${path}, ${keptAt === undefined ? 'not kept' : `kept at ${keptAt}`}`] as const;
+    }),
+  ];
+}
+
+function diskText(set: SnapshotSet, disk: SetDisk): string {
+  const stall = disk.stallMs === undefined ? undefined : `writes stalled ${disk.stallMs} ms`;
+  const owner = disk.owner === undefined ? undefined : `${disk.owner}'s`;
+  return [snapshotOf(set, disk), owner, stall].filter((each) => each !== undefined).join(', ');
+}
+
+async function protect(
+  what: (typeof PROTECTIONS)[number][0],
+  ids: readonly string[],
+  options: JsonOption,
+): Promise<void> {
+  const client = createClient();
+  for (const id of ids) await client.post(`${pathOf(id)}/${what}`, {});
+  if (options.json) printJson(ids);
 }
 
 async function remove(ids: readonly string[], options: JsonOption): Promise<void> {
   const client = createClient();
-  for (const id of ids) await client.remove(`/v1/snapshots/${encodeURIComponent(id)}`);
+  for (const id of ids) await client.remove(pathOf(id));
   if (options.json) printJson(ids);
+}
+
+interface PruneOptions extends JsonOption {
+  readonly dryRun?: true;
+}
+
+async function prune(domain: string | undefined, options: PruneOptions): Promise<void> {
+  const request: PruneRequest = {
+    dryRun: options.dryRun === true,
+    ...(domain !== undefined && { domain }),
+  };
+  const answer = await createClient().post<PruneAnswer>('/v1/prune', request);
+  if (options.json) printJson(answer);
+  else print(prunedText(answer));
+}
+
+function prunedText({ decisions, dryRun }: PruneAnswer): string {
+  const columns = [
+    { head: 'DECISION' },
+    { head: 'SET' },
+    { head: 'DOMAIN', drop: 1 },
+    { head: 'MADE', drop: 3 },
+    { head: 'WHY', drop: 2, isCut: true },
+  ];
+  const rows = decisions.map(({ decision, set, domain, createdAtMs, reason }) => {
+    return [decision, set, domain, time(createdAtMs), reason];
+  });
+  const count = decisions.filter(({ decision }) => decision === 'prune').length;
+  const told = dryRun
+    ? `Would remove ${count}.`
+    : `Removing ${count}, one a second: see siphon jobs.`;
+  return rows.length === 0 ? 'No snapshot sets.' : `${table(columns, rows)}\n${told}`;
 }

@@ -9,10 +9,15 @@ import { answerLong } from './stream.ts';
 const Text = z.string().min(1).max(4096);
 const Create = z.strictObject({ domain: Text });
 const List = z.strictObject({ domain: Text.exactOptional() });
-const Delete = z.strictObject({ id: Text });
+const One = z.strictObject({ id: Text });
+const Prune = z.strictObject({ dryRun: z.boolean(), domain: Text.exactOptional() });
+const Nothing = z.strictObject({});
 
 export function addSnapshotReads(app: FastifyInstance, services: Services): void {
   app.get('/v1/snapshots', (request) => services.listSnapshots(List.parse(request.query).domain));
+  app.get('/v1/snapshots/:id', (request) => {
+    return services.getSnapshot(One.parse(request.params).id);
+  });
 }
 
 export function addSnapshotChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
@@ -22,8 +27,22 @@ export function addSnapshotChanges(app: FastifyInstance, { services, change }: C
     await answerLong(reply, services.jobs, work);
   });
   app.delete('/v1/snapshots/:id', async (request) => {
-    const { id } = Delete.parse(request.params);
+    const { id } = One.parse(request.params);
     await change(request, 'snapshot delete', id, () => services.deleteSnapshot(id));
     return {};
+  });
+  for (const what of ['protect', 'unprotect'] as const) {
+    app.post(`/v1/snapshots/:id/${what}`, (request) => {
+      Nothing.parse(request.body);
+      const { id } = One.parse(request.params);
+      const work = () => services.protectSnapshot(id, what === 'protect');
+      return change(request, `snapshot ${what}`, id, work);
+    });
+  }
+  app.post('/v1/prune', (request) => {
+    const asked = Prune.parse(request.body);
+    if (asked.dryRun) return services.prune(asked);
+    const subject = asked.domain ?? 'all domains';
+    return change(request, 'snapshot prune', subject, () => services.prune(asked));
   });
 }

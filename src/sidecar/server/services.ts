@@ -12,13 +12,17 @@ import type {
   PauseRequest,
   PoliciesAnswer,
   PolicyTestAnswer,
+  PruneAnswer,
+  PruneRequest,
   ReloadAnswer,
   SnapshotsAnswer,
   StatusAnswer,
   WarmRequest,
 } from '../../wire/api.ts';
-import type { Base } from '../../wire/vocabulary.ts';
+import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
 import type { JobJournal } from '../journal.ts';
+
+type KeptSet = SnapshotsAnswer['sets'][number];
 
 /** What a long request came to: a job that runs, or its result already. */
 export type LongWork =
@@ -39,6 +43,9 @@ export interface Services {
   start(domain: string): Promise<LongWork>;
   takeSnapshot(domain: string): Promise<LongWork>;
   listSnapshots(domain: string | undefined): Promise<SnapshotsAnswer>;
+  getSnapshot(id: string): KeptSet;
+  protectSnapshot(id: string, isProtected: boolean): Promise<SnapshotSet>;
+  prune(request: PruneRequest): PruneAnswer;
   /** Resolves when the set's snapshots and records are gone. */
   deleteSnapshot(id: string): Promise<void>;
   listPolicies(): PoliciesAnswer;

@@ -1,4 +1,4 @@
-// The pure parts: which disks, whether a set, what it may claim, and which sets are one too many.
+// The pure parts: which disks, whether a set, and what it may claim.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,9 +6,9 @@ import * as fc from 'fast-check';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { type DiskUse, decideManual, decideRelease } from '../../../src/snapshot/decide.ts';
 import { chooseDisks } from '../../../src/snapshot/disks.ts';
-import { type KeptSet, setsToPrune } from '../../../src/snapshot/retention.ts';
+import { ownerOf } from '../../../src/snapshot/neighbours.ts';
 import { newSetId, snapshotName } from '../../../src/snapshot/set-id.ts';
-import { RELEASE_REASONS } from '../../../src/wire/vocabulary.ts';
+import { type Devices, RELEASE_REASONS } from '../../../src/wire/vocabulary.ts';
 import { domainXml, rbdDisk, UUIDS } from '../hook/domains.ts';
 
 const FREE: DiskUse = { target: 'vda', lockOwners: [], watchers: [] };
@@ -123,53 +123,36 @@ test('disks are chosen once each, and whatever is left out has its reason', () =
   });
 });
 
-const kept = fc
-  .record({
-    createdAtMs: fc.nat(50),
-    domainUuid: fc.constantFrom(...UUIDS),
-    policy: fc.constantFrom('daily', 'weekly', undefined),
-    event: fc.constantFrom('release', 'manual'),
-    state: fc.constantFrom('complete', 'deleting', 'taking'),
-  })
-  .map((set) => set as unknown as KeptSet);
-const shelf = fc.array(kept, { maxLength: 30 }).map((sets) => {
-  return sets.map((set, index) => ({ ...set, id: String(index).padStart(3, '0') }));
+test('devices: all, the first, or by target; what is not asked for, or not there, is said', () => {
+  const domain = parseDomain(domainXml(UUIDS[0], ['root', 'data', 'logs']));
+  const of = (devices: Devices) => {
+    const { chosen, leftOut } = chooseDisks(domain, devices);
+    return [
+      chosen.map(({ target }) => target),
+      leftOut.map(({ target, why }) => `${target}: ${why}`),
+    ];
+  };
+  assert.deepEqual(of('all'), [['vda', 'vdb', 'vdc'], []]);
+  assert.deepEqual(of('root'), [['vda'], ['vdb: not asked for', 'vdc: not asked for']]);
+  assert.deepEqual(of(['vdc', 'vdz']), [
+    ['vdc'],
+    ['vda: not asked for', 'vdb: not asked for', 'vdz: the domain has no such disk'],
+  ]);
 });
 
-test('retention removes the oldest of its own kind, down to keep_last and never below', () => {
-  fc.assert(
-    fc.property(shelf, fc.integer({ min: 1, max: 8 }), fc.nat(40), (sets, keepLast, at) => {
-      const latest = String(at).padStart(3, '0');
-      const scope = { domainUuid: UUIDS[0], policy: 'daily', keepLast, latest };
-      const pruned = setsToPrune(sets, scope);
-      const isOfKind = (set: KeptSet) =>
-        set.event === 'release' && set.state === 'complete' && set.policy === 'daily';
-      const own = sets.filter((set) => isOfKind(set) && set.domainUuid === UUIDS[0]);
-      assert.ok(pruned.every((set) => own.includes(set)));
-      const stays = own.filter((set) => !pruned.includes(set));
-      assert.equal(stays.length, Math.min(own.length, keepLast));
-      const newestPruned = Math.max(...pruned.map((set) => set.createdAtMs), -1);
-      const isKept = (set: KeptSet) => set.createdAtMs >= newestPruned || set.id === latest;
-      assert.ok(stays.every(isKept));
-      assert.ok(
-        pruned.every((set) => set.id !== latest),
-        'the set that was just taken',
-      );
-      assert.deepEqual(setsToPrune(stays, scope), []);
-    }),
-  );
-});
-
-test('the set that was just taken stays, also when the clock was set back since the others', () => {
-  const own = { domainUuid: UUIDS[0], policy: 'daily', event: 'release', state: 'complete' };
-  const sets = [3, 9, 8].map(
-    (createdAtMs) => ({ ...own, createdAtMs, id: `at-${createdAtMs}` }) as unknown as KeptSet,
-  );
-  const scope = { domainUuid: UUIDS[0], policy: 'daily', latest: 'at-3' };
-  const pruned = (keepLast: number) =>
-    setsToPrune(sets, { ...scope, keepLast }).map(({ id }) => id);
-  assert.deepEqual(pruned(1), ['at-8', 'at-9']);
-  assert.deepEqual(pruned(2), ['at-8']);
+test('whose software made an image is told by its name', () => {
+  const owners = [
+    `${UUIDS[0]}_disk`,
+    `${UUIDS[0]}_disk.config`,
+    `volume-${UUIDS[0]}`,
+    `volume-${UUIDS[0]}.deleted`,
+    UUIDS[0],
+    'volume-1',
+    `my-${UUIDS[0]}_disk`,
+    `${UUIDS[0]}_disks`,
+  ].map((image) => ownerOf({ image }));
+  const rest = [undefined, undefined, undefined, undefined];
+  assert.deepEqual(owners, ['nova', 'nova', 'cinder', 'cinder', ...rest]);
 });
 
 test('ids of sets sort by time, are unique, and name their snapshots', () => {

@@ -49,6 +49,8 @@ export class World {
   /** May throw, or wait, before libvirt answers. */
   beforeLibvirt: () => Promise<void> | void = () => undefined;
   domainXml = '';
+  /** Whether libvirt knows the domain. */
+  isDefined = true;
   nowMs = Date.UTC(2026, 10, 20, 23, 15);
   /** May throw, or wait, before a call of Ceph takes effect. */
   beforeCeph: (method: string, params: unknown) => Promise<void> | void = () => undefined;
@@ -198,6 +200,7 @@ export class Life {
       await this.#world.beforeLibvirt();
       const { isActive, domainXml, stopReason: reason } = this.#world;
       if (isActive === undefined) throw failure('unavailable');
+      if (!this.#world.isDefined) throw failure('not-found');
       if (method === 'domainXml') return domainXml;
       if (method === 'lastStop') return isActive ? { isActive } : { isActive, reason };
       return { ...parseDomain(domainXml), isActive, isPersistent: true, hasManagedSave: false };

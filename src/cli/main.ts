@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../wire/version.ts';
 import { addBaseCommands } from './commands/bases.ts';
+import { addCheck } from './commands/check.ts';
 import { addConfig } from './commands/config.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDoctor } from './commands/doctor.ts';
@@ -47,6 +48,7 @@ for (const add of [
   addConfig,
   addDoctor,
   addStatus,
+  addCheck,
 ]) {
   add(program);
 }

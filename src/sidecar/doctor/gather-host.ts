@@ -44,6 +44,7 @@ const UNITS = [
   'siphon-libvirt.socket',
   'var-lib-siphon-bases.mount',
   'siphon-evict.timer',
+  'siphon-prune.timer',
 ];
 
 async function lookAtUnits(): Promise<UnitFacts[]> {

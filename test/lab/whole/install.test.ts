@@ -22,6 +22,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
     'siphon-libvirt.socket',
     'var-lib-siphon-bases.mount',
     'siphon-evict.timer',
+    'siphon-prune.timer',
   ]) {
     assert.equal((await run('systemctl', ['is-active', unit])).stdout.trim(), 'active', unit);
     assert.equal((await run('systemctl', ['is-enabled', unit])).stdout.trim(), 'enabled', unit);
@@ -52,9 +53,11 @@ test('the sockets are for root and its delegates, the bases are read-only for gu
   assert.equal((await run('touch', ['/var/lib/siphon/bases/x'])).code, 1);
 });
 
-test('the evict timer does its work', async () => {
-  await must('systemctl', 'start', 'siphon-evict.service');
-  assert.equal(await must('systemctl', 'show', '-P', 'Result', 'siphon-evict.service'), 'success');
+test('the timers do their work', async () => {
+  for (const unit of ['siphon-evict.service', 'siphon-prune.service']) {
+    await must('systemctl', 'start', unit);
+    assert.equal(await must('systemctl', 'show', '-P', 'Result', unit), 'success', unit);
+  }
 });
 
 /** Which bases there are; when they were used last may change by itself, as leases of former domains end. */

@@ -142,8 +142,8 @@ test('the units are exposed by 2.0 at most, and limit what the page and the code
   for (const unit of [
     'siphond.service',
     'siphon-libvirt@.service',
-    'siphon-guard@.service',
     'siphon-evict.service',
+    'siphon-prune.service',
   ]) {
     const file = `/usr/lib/systemd/system/${unit}`;
     const told = await sh(`systemd-analyze security --no-pager --offline=true ${file}`);

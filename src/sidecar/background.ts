@@ -6,9 +6,11 @@ import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
+import type { Cluster } from '../wire/ports.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { createAskAgain } from './ask-again.ts';
 import { type Config, configFolder } from './config/load.ts';
+import { createAdoption } from './found-sets.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
@@ -31,6 +33,7 @@ export interface Background {
   /** Calls back at each of libvirt's events. */
   readonly onLibvirt: (hear: (event: LibvirtEvent) => void) => void;
   readonly pauses: Pauses;
+  readonly clusters: { readonly all: readonly Cluster[] };
 }
 
 /** Watches, then looks: nothing that changes meanwhile is missed. */
@@ -68,6 +71,9 @@ export async function startBackground(
   const recover = async () => void (await snapshots.recover());
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
+  const all = () => parts.clusters.all;
+  const adopting = createAdoption({ clusters: all, adopt: (sets) => snapshots.adopt(sets), log });
+  loop('lost sets', adopting).poke();
   // A set may wait for libvirt to say why its domain stopped.
   parts.onLibvirt((event) => {
     if (event.what === 'connected') recovering.poke();

@@ -4,7 +4,7 @@ import type { EvictData, FillData } from '../cache/index.ts';
 import { HOOK_OPERATIONS } from '../hook/events.ts';
 import type { WireError } from '../wire/errors.ts';
 import type { JobRecord } from '../wire/journal.ts';
-import { RELEASE_REASONS } from '../wire/vocabulary.ts';
+import { RELEASE_REASONS, SET_EVENTS } from '../wire/vocabulary.ts';
 
 export const JOB_KINDS = ['fill', 'snapshot', 'delete-set', 'start', 'evict'] as const;
 export const RESULTS = ['done', 'failed', 'cancelled'] as const;
@@ -13,7 +13,10 @@ export const ASKERS = ['hook', 'operator', 'unknown'] as const;
 export const EVICT_REASONS = ['asked', 'limit', 'room'] as const;
 export const VERIFY_FAILURES = ['digest', 'signature', 'record', 'source'] as const;
 export const SET_RESULTS = [...RESULTS, 'skipped'] as const;
-export const SET_REASONS = ['manual', ...RELEASE_REASONS] as const;
+export const SET_REASONS = [
+  ...SET_EVENTS.filter((event) => event !== 'release'),
+  ...RELEASE_REASONS,
+] as const;
 
 /** `way`: read into a base, or read to check one that is here. `asked_by` of a check is not kept. */
 export function fillLabels({ state, data }: JobRecord) {
@@ -41,14 +44,23 @@ export function evictionOf({ data, result }: JobRecord) {
   return { reason, bases: evicted.length };
 }
 
-/** `reason`: libvirt's for the domain's stop, or that an operator asked. A set that was decided against is `skipped`. */
+interface DraftFacts {
+  readonly event?: string;
+  readonly reason?: string;
+}
+
+/** `reason`: libvirt's for the domain's stop, or the other event. A set that was decided against is `skipped`. */
 export function setLabels({ state, data, error }: JobRecord) {
-  const { draft } = data as { readonly draft?: { event?: string; reason?: string } };
+  const { draft } = data as { readonly draft?: DraftFacts };
   const isSkipped = error?.code === 'refused' && error.why?.startsWith('skipped: ') === true;
   return {
     result: isSkipped ? 'skipped' : state,
-    reason: (draft?.event === 'manual' ? 'manual' : (draft?.reason ?? 'unknown')).replace(' ', '_'),
+    reason: reasonOf(draft).replace(' ', '_'),
   };
+}
+
+function reasonOf({ event = 'release', reason = 'unknown' }: DraftFacts = {}): string {
+  return event === 'release' ? reason : event;
 }
 
 /** Whatever else a caller of the hook's socket names is one series. */

@@ -5,7 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StatusAnswer } from '../wire/api.ts';
 import type { JobProgress, JobRecord } from '../wire/journal.ts';
 import { PAUSABLE } from '../wire/pause.ts';
-import type { Base, BaseState } from '../wire/vocabulary.ts';
+import type { Base, BaseState, SnapshotSet } from '../wire/vocabulary.ts';
 import type { WorkerRole } from '../wire/worker-protocol.ts';
 import {
   ASKERS,
@@ -28,6 +28,7 @@ import type { Counts } from './metrics-port.ts';
 export interface Scraped {
   readonly status: StatusAnswer;
   readonly bases: readonly Base[];
+  readonly sets: readonly SnapshotSet[];
   readonly openJobs: readonly (JobRecord & { readonly progress?: JobProgress })[];
   readonly workerRestarts: Readonly<Partial<Record<WorkerRole, number>>>;
   readonly nowMs: number;
@@ -161,6 +162,7 @@ function gauges(registry: Registry): (scraped: Scraped) => void {
   };
   addSiphondGauges(add);
   addCacheGauges(add);
+  addSetGauges(add);
   addJobGauges(add);
   addWorkerRestarts(registry, all);
   return (scraped) => {
@@ -229,6 +231,26 @@ function addCacheGauges(add: Add): void {
       set(sum(bases.filter(isHeld).map((base) => base.allocatedBytes))),
     );
   }
+}
+
+function addSetGauges(add: Add): void {
+  add('siphon_sets', 'Snapshot sets of this host.', ['asked_by'], ({ sets }, set) => {
+    const manual = sets.filter(({ event }) => event === 'manual').length;
+    set(manual, { asked_by: 'operator' });
+    set(sets.length - manual, { asked_by: 'policy' });
+  });
+  add('siphon_protected_sets', 'Sets that an operator protected.', [], ({ sets }, set) =>
+    set(sets.filter(({ isProtected }) => isProtected === true).length),
+  );
+  add('siphon_set_snapshots', 'Snapshots of all sets.', [], ({ sets }, set) =>
+    set(sum(sets.map(({ disks }) => disks.length))),
+  );
+  add(
+    'siphon_set_bytes',
+    'What the sets would take on their own: the sizes of their disks, of which snapshots share what did not change.',
+    [],
+    ({ sets }, set) => set(sum(sets.flatMap(({ disks }) => disks.map((each) => each.sizeBytes)))),
+  );
 }
 
 function addJobGauges(add: Add): void {

@@ -38,7 +38,6 @@ const CEPH_EXTRA_MS = 2000;
 const HOOK_ELSEWHERE_MS = 1000;
 /** The hook leaves at the end of a call's budget: siphond answers so long before. */
 const HOOK_ANSWER_MS = 250;
-const SETS_AT_ONCE = 2;
 
 export interface Stores {
   readonly config: Config;
@@ -139,12 +138,12 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
 }
 
 export function openSnapshots(
-  { journal, catalogue, pauses, log }: Stores,
+  { config, journal, catalogue, pauses, log }: Stores,
   { clusters, libvirt }: Workers,
   policies: Policies,
   onDefect: (error: unknown) => void,
 ): Snapshots {
-  const queue = new PQueue({ concurrency: SETS_AT_ONCE });
+  const queue = new PQueue({ concurrency: config.snapshot.atOnce });
   return createSnapshots({
     journal,
     catalogue: catalogue.sets,
@@ -153,7 +152,11 @@ export function openSnapshots(
     libvirt,
     policies: () => policies.current,
     pauses: () => pauses.current(),
-    limit: (run) => queue.add(run),
+    limits: () => config.snapshot,
+    limit: (run) => {
+      queue.concurrency = config.snapshot.atOnce;
+      return queue.add(run);
+    },
     host: hostname(),
     log,
     now: Date.now,

@@ -15,6 +15,7 @@ import { OperatingError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { parseSource } from '../wire/source.ts';
 import type { Digests } from '../wire/vocabulary.ts';
+import { findSets } from './found-sets.ts';
 import type { JobJournal } from './journal.ts';
 import type { Metrics, Scraped } from './metrics.ts';
 import type { Pauses } from './pause.ts';
@@ -58,7 +59,8 @@ export function bindServices(parts: ServiceParts): Services {
       const { jobId, finished } = await snapshots.create(domain);
       return { kind: 'job', id: jobId, ended: finished };
     },
-    listSnapshots: async (domain) => listSets(parts.sets, domain),
+    listSnapshots: async (domain, isOfAllHosts) =>
+      isOfAllHosts ? listFound(parts, domain) : listSets(parts.sets.list(), domain),
     getSnapshot: (id) => getSet(parts.sets, id),
     protectSnapshot: (id, isProtected) => snapshots.protect(id, isProtected),
     prune: (request) => prune(parts, request),
@@ -92,7 +94,15 @@ async function scrape(parts: ServiceParts): Promise<Scraped> {
     return progress === undefined ? record : { ...record, progress };
   });
   const bases = cache.list();
-  return { status, bases, openJobs, workerRestarts: parts.workerRestarts(), nowMs: Date.now() };
+  const sets = parts.sets.list();
+  return {
+    status,
+    bases,
+    sets,
+    openJobs,
+    workerRestarts: parts.workerRestarts(),
+    nowMs: Date.now(),
+  };
 }
 
 async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Promise<LongWork> {
@@ -131,10 +141,21 @@ async function describe(
 type KeptSet = SnapshotsAnswer['sets'][number];
 
 /** `domain`: a name or a UUID, of a domain that libvirt may not know any more. */
-function listSets(sets: SetCatalogue, domain: string | undefined): SnapshotsAnswer {
+function listSets(sets: readonly KeptSet[], domain: string | undefined): SnapshotsAnswer {
   const isOf = (set: KeptSet) =>
     domain === undefined || set.domainName === domain || set.domainUuid === domain.toLowerCase();
-  return { sets: sets.list().filter(isOf) };
+  return { sets: sets.filter(isOf) };
+}
+
+async function listFound(
+  { clusters, sets }: ServiceParts,
+  domain: string | undefined,
+): Promise<SnapshotsAnswer> {
+  const found = await findSets(clusters.all);
+  const known = found.sets.map((set): KeptSet => {
+    return sets.get(set.id) ?? { ...set, state: 'complete' };
+  });
+  return { ...listSets(known, domain), closed: found.closed };
 }
 
 function getSet(sets: SetCatalogue, id: string): KeptSet {
@@ -146,7 +167,7 @@ function getSet(sets: SetCatalogue, id: string): KeptSet {
 }
 
 function prune(parts: ServiceParts, { dryRun, domain }: PruneRequest): PruneAnswer {
-  const { sets } = listSets(parts.sets, domain);
+  const { sets } = listSets(parts.sets.list(), domain);
   const uuids = new Set(sets.map(({ domainUuid }) => domainUuid));
   const byId = new Map(sets.map((set) => [set.id, set]));
   const ofDomains = domain === undefined ? [undefined] : [...uuids];

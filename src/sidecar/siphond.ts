@@ -115,7 +115,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   await onReady();
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const { onHangup } = parts;
-  const rooms = { cache, recovery, snapshots, spool, policies, pauses };
+  const rooms = { cache, recovery, snapshots, spool, policies, pauses, clusters };
   const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
   await startBackground({ config, log, ...rooms, configFile, reload, onHangup, onLibvirt }, life);
   life.defer(() => journal.stop());

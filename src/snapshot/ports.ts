@@ -6,6 +6,7 @@ import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
 import type { Policy, ReleaseReason } from '../wire/vocabulary.ts';
+import type { Limits } from './limits.ts';
 
 export interface SnapshotParts {
   readonly journal: Journal;
@@ -18,6 +19,8 @@ export interface SnapshotParts {
   readonly policies: () => readonly Policy[];
   /** What an operator has paused now. */
   readonly pauses: () => readonly Pause[];
+  /** What an operator lets a cluster be used for, now. */
+  readonly limits: () => Limits;
   /** Runs it when its turn comes: the bound on sets at once. */
   readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
   /** This host's name, for the record. */

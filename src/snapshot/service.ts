@@ -51,16 +51,10 @@ export interface Snapshots {
   onUndefined(domainUuid: string): void;
   /** Finishes, undoes or tries again what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<Recovered>;
-  /** Sets of this host that Ceph knows and the catalogue does not, from these pools. */
-  rebuild(places: readonly Place[]): Promise<readonly string[]>;
+  /** Of the sets that Ceph knows, takes up those of this host that the catalogue has lost; gives their ids. */
+  adopt(sets: readonly SnapshotSet[]): readonly string[];
   /** Settles when nothing is in progress. */
   idle(): Promise<void>;
-}
-
-export interface Place {
-  readonly fsid: string;
-  readonly pool: string;
-  readonly namespace: string;
 }
 
 export function createSnapshots(parts: SnapshotParts): Snapshots {
@@ -168,18 +162,15 @@ class Room implements Snapshots {
     });
   }
 
-  async rebuild(places: readonly Place[]) {
-    const { byFsid, catalogue, host } = this.#parts;
-    const added: string[] = [];
-    for (const { fsid, ...place } of places) {
-      const { ceph } = await byFsid(fsid);
-      for (const set of await ceph.call('listSets', place, DEADLINE_MS.look)) {
-        if (set.host !== host || catalogue.get(set.id) !== undefined) continue;
-        catalogue.put(set, 'complete');
-        added.push(set.id);
-      }
-    }
-    return added;
+  adopt(sets: readonly SnapshotSet[]) {
+    const { catalogue, host, journal } = this.#parts;
+    // What a job works on is that job's: it may be removing it.
+    const open = JSON.stringify(journal.open().map(({ data }) => data));
+    const lost = sets.filter(({ id, host: of }) => {
+      return of === host && catalogue.get(id) === undefined && !open.includes(id);
+    });
+    for (const set of lost) catalogue.put(set, 'complete');
+    return lost.map(({ id }) => id);
   }
 
   idle() {

@@ -19,6 +19,7 @@ import {
 import { allOf, discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
+import { decideLimits, type SnapshotCount } from './limits.ts';
 import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
 import { snapshotName } from './set-id.ts';
@@ -50,6 +51,7 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const isActive = await isActiveNow(parts, draft, domain.uuid);
   const decision = decide(draft, uses, isActive);
   if (decision.kind === 'skip') throw failure('refused', draft, `skipped: ${decision.why}`);
+  await keepToLimits(parts, taking, cluster, uses);
   const { quiesced, instant } = decision;
   const disks = chosen.map(({ target, source: { pool, namespace, image } }) => {
     return { target, at: { pool, namespace, image } };
@@ -105,13 +107,30 @@ async function chooseCluster(
   };
 }
 
-function usesOf({ ceph }: Cluster, chosen: readonly ChosenDisk[]): Promise<DiskUse[]> {
+function usesOf(
+  { ceph }: Cluster,
+  chosen: readonly ChosenDisk[],
+): Promise<(DiskUse & SnapshotCount)[]> {
   return allOf(
     chosen.map(async ({ target, source: { pool, namespace, image } }) => {
       const use = await ceph.call('imageUse', { pool, namespace, image }, DEADLINE_MS.look);
-      return { target, lockOwners: use.lockOwners, watchers: use.watchers };
+      const { lockOwners, watchers, snapshots } = use;
+      return { target, lockOwners, watchers, snapshots };
     }),
   );
+}
+
+/** @throws OperatingError refused */
+async function keepToLimits(
+  { limits, log }: SnapshotParts,
+  { job, draft }: Taking,
+  { ceph }: Cluster,
+  images: readonly SnapshotCount[],
+): Promise<void> {
+  const health = await ceph.call('clusterHealth', {}, DEADLINE_MS.look);
+  const decision = decideLimits({ health, images }, limits());
+  if (decision.kind === 'stop') throw failure('refused', draft, `skipped: ${decision.why}`);
+  for (const why of decision.warnings) log.warn({ job: job.id, why }, 'snapshots pile up');
 }
 
 /** libvirt is asked only where no hook call of this domain can be waiting for us. */

@@ -90,14 +90,17 @@ export interface StartRequest {
 }
 
 /**
- * POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=] ; GET /v1/snapshots/ID -> a set of these ;
+ * POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=][&allHosts=true] ; GET /v1/snapshots/ID -> a set of these ;
  * POST /v1/snapshots/ID/protect, /unprotect -> SnapshotSet ; DELETE /v1/snapshots/ID
  */
 export interface SnapshotCreateRequest {
   readonly domain: string;
 }
+/** `allHosts`: as Ceph has them recorded, those of other hosts too; else as the catalogue knows them. */
 export interface SnapshotsAnswer {
   readonly sets: readonly (SnapshotSet & { readonly state: SetState })[];
+  /** Of all hosts: `POOL[/NAMESPACE]` that could not be looked into. */
+  readonly closed?: readonly string[];
 }
 export type SetState = 'taking' | 'complete' | 'deleting';
 

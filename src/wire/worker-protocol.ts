@@ -96,6 +96,19 @@ export interface ImageUse {
   readonly sizeBytes: number;
   readonly lockOwners: readonly string[];
   readonly watchers: readonly string[];
+  /** Whoever made them. */
+  readonly snapshots: number;
+}
+
+/** How a cluster is, and how full. */
+export interface ClusterHealth {
+  /** `HEALTH_OK`, `HEALTH_WARN`, `HEALTH_ERR` */
+  readonly status: string;
+  /** Codes of what is wrong: `OSD_NEARFULL`. */
+  readonly checks: readonly string[];
+  /** Raw, of all OSDs. */
+  readonly totalBytes: number;
+  readonly usedBytes: number;
 }
 
 export interface SnapshotAt {
@@ -132,6 +145,8 @@ export interface CephMethods extends ArmMethods {
     result: { readonly base64: string };
   };
   imageUse: { params: ImageAt; result: ImageUse };
+  /** As the snapshot user. */
+  clusterHealth: { params: Record<string, never>; result: ClusterHealth };
   /** Creates the snapshot `snap` of the image and tells its ids. As the snapshot user. */
   createSnapshot: {
     params: ImageAt & { readonly snap: string };
@@ -149,9 +164,12 @@ export interface CephMethods extends ArmMethods {
   /** Records a set in siphon's omap, in each pool and namespace that holds one of its disks. */
   putSet: { params: SnapshotSet; result: null };
   removeSet: { params: SnapshotSet; result: null };
-  listSets: {
-    params: { readonly pool: string; readonly namespace: string };
-    result: readonly SnapshotSet[];
+  /**
+   * The sets of all hosts, of all pools and their namespaces that the snapshot user may read. `closed`: those that it may not.
+   */
+  findSets: {
+    params: Record<string, never>;
+    result: { readonly sets: readonly SnapshotSet[]; readonly closed: readonly string[] };
   };
   /** What a user may do, by trying what changes nothing: in pools, and which of the disks are there. */
   examine: {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import type { Limits } from '../../snapshot/limits.ts';
 import type { FillLimits } from '../../systemd/fill-group-plan.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat } from '../../wire/vocabulary.ts';
@@ -36,7 +37,11 @@ export interface Config {
   readonly clusters: readonly ClusterConfig[];
   readonly trust: { readonly folder: string };
   readonly hook: { readonly fillWaitMs: number; readonly spool: string };
-  readonly snapshot: { readonly policies: string };
+  readonly snapshot: Limits & {
+    readonly policies: string;
+    readonly atOnce: number;
+    readonly jitterMs: number;
+  };
   readonly libvirt: { readonly uri: string };
   readonly state: { readonly path: string };
   readonly api: {
@@ -179,7 +184,7 @@ function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[
 
 /** What the rooms are given of checked files. */
 export function toConfig(file: ConfigFile): Config {
-  const { cache, fills, hook, api } = file;
+  const { cache, fills, hook, snapshot, api } = file;
   return {
     cache: {
       path: cache.path,
@@ -203,7 +208,15 @@ export function toConfig(file: ConfigFile): Config {
     })),
     trust: file.trust,
     hook: { fillWaitMs: hook.fill_wait, spool: hook.spool },
-    snapshot: file.snapshot,
+    snapshot: {
+      policies: snapshot.policies,
+      atOnce: snapshot.at_once,
+      jitterMs: snapshot.jitter,
+      worstHealth: snapshot.worst_health,
+      fullPercent: snapshot.full,
+      softSnapshots: snapshot.image_warning,
+      hardSnapshots: snapshot.image_limit,
+    },
     libvirt: file.libvirt,
     state: file.state,
     api: {

@@ -203,6 +203,30 @@ export const CONFIG_SHAPE = z.strictObject({
     policies: path()
       .default(POLICIES_DEFAULT)
       .describe('the folder of snapshot policies, `*.toml`; a change is taken up at once'),
+    at_once: wholeNumber(1, 64)
+      .default(2)
+      .describe('how many sets are taken at once on this host; more wait'),
+    jitter: duration(0, 60_000, 'at most 1min')
+      .prefault('0s')
+      .describe(
+        "how long a set of libvirt's events (not of a stop, a start, or an operator) waits at most, by chance, so that hosts do not ask the monitors all at once",
+      ),
+    worst_health: oneOf('ok', 'warn', 'any')
+      .default('warn')
+      .describe('the worst health of a cluster in which sets are still taken'),
+    full: wholeNumber(1, 100)
+      .default(85)
+      .describe(
+        'how full a cluster may be, in percent of its raw space, for sets to be taken; none is where Ceph itself says that an OSD or a pool is near full',
+      ),
+    image_warning: wholeNumber(1, 10_000)
+      .default(250)
+      .describe(
+        'snapshots of one image, whoever made them, from which on each further one is told as too many',
+      ),
+    image_limit: wholeNumber(1, 10_000)
+      .default(450)
+      .describe('snapshots of one image, whoever made them, from which on none is taken'),
   }),
   libvirt: table({
     uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))

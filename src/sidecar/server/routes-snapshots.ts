@@ -8,13 +8,19 @@ import { answerLong } from './stream.ts';
 
 const Text = z.string().min(1).max(4096);
 const Create = z.strictObject({ domain: Text });
-const List = z.strictObject({ domain: Text.exactOptional() });
+const List = z.strictObject({
+  domain: Text.exactOptional(),
+  allHosts: z.enum(['true', 'false']).default('false'),
+});
 const One = z.strictObject({ id: Text });
 const Prune = z.strictObject({ dryRun: z.boolean(), domain: Text.exactOptional() });
 const Nothing = z.strictObject({});
 
 export function addSnapshotReads(app: FastifyInstance, services: Services): void {
-  app.get('/v1/snapshots', (request) => services.listSnapshots(List.parse(request.query).domain));
+  app.get('/v1/snapshots', (request) => {
+    const { domain, allHosts } = List.parse(request.query);
+    return services.listSnapshots(domain, allHosts === 'true');
+  });
   app.get('/v1/snapshots/:id', (request) => {
     return services.getSnapshot(One.parse(request.params).id);
   });

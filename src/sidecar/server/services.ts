@@ -42,7 +42,7 @@ export interface Services {
   evict(request: EvictRequest): Promise<EvictAnswer>;
   start(domain: string): Promise<LongWork>;
   takeSnapshot(domain: string): Promise<LongWork>;
-  listSnapshots(domain: string | undefined): Promise<SnapshotsAnswer>;
+  listSnapshots(domain: string | undefined, isOfAllHosts: boolean): Promise<SnapshotsAnswer>;
   getSnapshot(id: string): KeptSet;
   protectSnapshot(id: string, isProtected: boolean): Promise<SnapshotSet>;
   prune(request: PruneRequest): PruneAnswer;

@@ -6,12 +6,12 @@ import type { CephMethods, CephSettings } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { Arming } from './ceph/arm.ts';
 import { Connections } from './ceph/connections.ts';
-import { examine, readCaps } from './ceph/examine.ts';
+import { clusterHealth, examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
 import { dropLock } from './ceph/lock-break.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
-import { listSets, putSet, removeSet } from './ceph/sets.ts';
+import { findSets, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
 
@@ -37,6 +37,7 @@ export const startCephRole = ((settings) => {
         connections.as('publish', (session) => setProperties(session, ids, properties)),
       readHead: (at) => connections.as('snapshot', (session) => readHead(session, at)),
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
+      clusterHealth: () => connections.as('snapshot', clusterHealth),
       createSnapshot: (at, { signal }) =>
         connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
       prepareSnapshots: (what, { signal }) => prepared.prepare(what, signal),
@@ -51,7 +52,7 @@ export const startCephRole = ((settings) => {
       listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),
       removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
-      listSets: (at) => connections.as('snapshot', (session) => listSets(session, at)),
+      findSets: () => connections.as('snapshot', findSets),
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),
       readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),
     },

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { Identity } from '../../../src/wire/caps.ts';
+import { OperatingError } from '../../../src/wire/errors.ts';
 import type { SnapshotSet, SourceIds } from '../../../src/wire/vocabulary.ts';
 import type { CephMethods, CephSettings, FillMethods } from '../../../src/wire/worker-protocol.ts';
 import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
@@ -107,8 +108,13 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
     'snapshot a disk': snapshotOf('disk'),
     'snapshot a clone': snapshotOf('clone'),
     'record a set': (world) => world.ceph.call('putSet', setIn(world), soon),
-    'list sets': ({ ceph, vms: pool, namespace }) =>
-      ceph.call('listSets', { pool, namespace }, soon),
+    'find sets': async ({ ceph, vms, namespace }) => {
+      const { closed } = await ceph.call('findSets', {}, soon);
+      const place = namespace === '' ? vms : `${vms}/${namespace}`;
+      if (!closed.includes(place)) return;
+      throw new OperatingError({ code: 'denied', op: 'find sets', subject: place });
+    },
+    'ask for health': ({ ceph }) => ceph.call('clusterHealth', {}, soon),
     'forget a set': (world) => world.ceph.call('removeSet', setIn(world), soon),
   },
   publish: {

@@ -96,7 +96,7 @@ for (const [what, given, status, exit, line] of [
   ],
 ] as const) {
   test(`told: ${what}`, () => {
-    const health = said(given, status as Partial<StatusAnswer>);
+    const health = said(given, status);
     assert.equal(health.exit, exit, health.line);
     assert.match(health.line, line);
     assert.doesNotMatch(health.line, /\n/);

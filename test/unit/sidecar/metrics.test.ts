@@ -16,7 +16,7 @@ import { judge } from '../../../src/trust/index.ts';
 import type { StatusAnswer } from '../../../src/wire/api.ts';
 import { OperatingError, type WireError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
-import type { Base } from '../../../src/wire/vocabulary.ts';
+import type { Base, SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import { breachesOf, parseExposition, valueOf } from '../../support/exposition.ts';
 
 const STATUS: StatusAnswer = {
@@ -56,6 +56,7 @@ function base(more: Partial<Base>): Base {
 const SCRAPED: Scraped = {
   status: STATUS,
   bases: [],
+  sets: [],
   openJobs: [],
   workerRestarts: { ceph: 0, libvirt: 0 },
   nowMs: 1_060_000,
@@ -137,6 +138,12 @@ describe('the metrics', () => {
     assert.equal(valueOf(families, 'siphon_hook_duration_seconds_count', other), 1);
   });
 
+  const setOf = (event: string, sizes: readonly number[]) => {
+    const disks = sizes.map((sizeBytes) => ({ sizeBytes }));
+    const set = { event, disks, ...(event === 'manual' && { isProtected: true }) };
+    return set as unknown as SnapshotSet;
+  };
+
   it('tell what is here now', async () => {
     const lease = { domainUuid: 'u', domainName: 'n', kind: 'running' } as const;
     const families = await scrape(createMetrics(), {
@@ -145,6 +152,7 @@ describe('the metrics', () => {
         base({ leases: [lease], allocatedBytes: 50 }),
         base({ state: 'suspect' }),
       ],
+      sets: [setOf('release', [10, 20]), setOf('manual', [5])],
       openJobs: [job('fill', { state: 'open', createdAtMs: 1_030_000 }), job('fill')],
       workerRestarts: { ceph: 2, libvirt: 1 },
     });
@@ -155,6 +163,10 @@ describe('the metrics', () => {
     assert.equal(is('siphon_cluster_connected', { cluster: 'east' }), 1);
     assert.equal(is('siphon_paused', { work: 'fills' }), 1);
     assert.equal(is('siphon_paused', { work: 'snapshots' }), 0);
+    assert.equal(is('siphon_sets', { asked_by: 'policy' }), 1);
+    assert.equal(is('siphon_protected_sets'), 1);
+    assert.equal(is('siphon_set_snapshots'), 3);
+    assert.equal(is('siphon_set_bytes'), 35);
     assert.equal(is('siphon_spool_events'), 3);
     assert.deepEqual([is('siphon_pinned_bases'), is('siphon_pinned_bytes')], [1, 100]);
     assert.deepEqual([is('siphon_leased_bases'), is('siphon_leased_bytes')], [2, 150]);

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { parseDomain } from '../../../src/domain/domain.ts';
 import { stripPasswords } from '../../../src/domain/strip-passwords.ts';
 import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
+import type { Limits } from '../../../src/snapshot/limits.ts';
 import { WANTED_DEFAULT } from '../../../src/snapshot/policy-shape.ts';
 import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
 import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
@@ -14,7 +15,12 @@ import type { JobRecord } from '../../../src/wire/journal.ts';
 import type { Pause } from '../../../src/wire/pause.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
 import type { Policy, ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
-import type { CephMethods, ImageAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
+import type {
+  CephMethods,
+  ClusterHealth,
+  ImageAt,
+  SnapshotAt,
+} from '../../../src/wire/worker-protocol.ts';
 
 export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
 
@@ -31,6 +37,13 @@ export function policyOf(fields: Partial<Policy> & Pick<Policy, 'name'>): Policy
   return { ...WANTED_DEFAULT, ...selects, on: ['shutdown'], keepLast: 1, ...fields };
 }
 
+const LIMITS: Limits = {
+  worstHealth: 'warn',
+  fullPercent: 85,
+  softSnapshots: 6,
+  hardSnapshots: 8,
+};
+
 export const DAILY = policyOf({ name: 'daily', keepLast: 2 });
 
 export class World {
@@ -40,6 +53,7 @@ export class World {
   readonly jobs = new Map<string, JobRecord>();
   policies: readonly Policy[] = [DAILY];
   pauses: readonly Pause[] = [];
+  health: ClusterHealth = { status: 'HEALTH_OK', checks: [], totalBytes: 100, usedBytes: 1 };
   /** Of the domain, as libvirt says it; undefined: it does not answer. */
   isActive: boolean | undefined = false;
   /** The connection of siphon's worker. */
@@ -175,6 +189,7 @@ export class Life {
       libvirt: this.#libvirt(),
       policies: () => world.policies,
       pauses: () => world.pauses,
+      limits: () => LIMITS,
       limit: (run) => run(),
       host: 'h1',
       log: {
@@ -233,12 +248,12 @@ type Asked =
   | 'status'
   | 'dropLock'
   | 'imageUse'
+  | 'clusterHealth'
   | 'createSnapshot'
   | 'removeSnapshot'
   | 'listMarked'
   | 'putSet'
-  | 'removeSet'
-  | 'listSets';
+  | 'removeSet';
 type Fake = { [K in Asked]: (params: CephMethods[K]['params']) => CephMethods[K]['result'] };
 
 function cephMethods(world: World): Fake {
@@ -247,15 +262,17 @@ function cephMethods(world: World): Fake {
   };
   return {
     imageUse(params) {
-      const { imageId, lockOwners, watchers } = world.image(params);
+      const { imageId, lockOwners, watchers, snaps } = world.image(params);
       return {
         imageId,
         poolId: 3,
         sizeBytes: 4096,
         lockOwners: [...lockOwners],
         watchers: [...watchers],
+        snapshots: snaps.size,
       };
     },
+    clusterHealth: () => world.health,
     status: () => ({ fsid: FSID, client: world.client }),
     dropLock({ client, ...params }) {
       const image = world.image(params);
@@ -287,7 +304,6 @@ function cephMethods(world: World): Fake {
       world.omap.delete(set.id);
       return null;
     },
-    listSets: () => [...world.omap.values()],
   };
 }
 

@@ -12,7 +12,12 @@ import {
   type Pool,
 } from 'ceph-napi';
 import { splitPlace } from '../../../wire/caps.ts';
-import type { CephMethods, Examined, ImageAt } from '../../../wire/worker-protocol.ts';
+import type {
+  CephMethods,
+  ClusterHealth,
+  Examined,
+  ImageAt,
+} from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 
@@ -73,6 +78,26 @@ async function healthOf(session: Session): Promise<Examined['health']> {
 interface Health {
   readonly status: string;
   readonly checks: Readonly<Record<string, { readonly summary: { readonly message: string } }>>;
+}
+
+/** What decides whether a set is taken: two short questions to the monitors. */
+export function clusterHealth(session: Session): Promise<ClusterHealth> {
+  return during({ op: 'ask health', subject: session.fsid }, async () => {
+    const [{ status, checks }, { stats }] = await Promise.all([
+      healthOf(session),
+      ask(session, { prefix: 'df' }) as Promise<Df>,
+    ]);
+    return {
+      status,
+      checks: checks.map(({ code }) => code),
+      totalBytes: stats.total_bytes,
+      usedBytes: stats.total_used_raw_bytes,
+    };
+  });
+}
+
+interface Df {
+  readonly stats: { readonly total_bytes: number; readonly total_used_raw_bytes: number };
 }
 
 async function releaseOf(session: Session): Promise<string> {

@@ -1,7 +1,7 @@
 // Looking at a domain's disk: its first bytes, and who uses it.
 
 import assert from 'node:assert/strict';
-import { type Image, ImageReader, listLockers, listWatchers } from 'ceph-napi';
+import { type Image, ImageReader, listLockers, listSnapshots, listWatchers } from 'ceph-napi';
 import { formatImage } from '../../../wire/source.ts';
 import type { CephMethods, ImageAt, ImageUse } from '../../../wire/worker-protocol.ts';
 import type { Session } from './connections.ts';
@@ -19,6 +19,7 @@ export async function imageUse(session: Session, at: ImageAt): Promise<ImageUse>
     poolId: pool.id,
     sizeBytes: await image.size(),
     ...(await usersOf(image)),
+    snapshots: (await listSnapshots(image)).length,
   }));
 }
 

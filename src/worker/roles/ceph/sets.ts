@@ -1,10 +1,13 @@
 // Snapshot sets in Ceph: omap object `siphon.sets`, key the set's id, in each pool and namespace that holds one of its disks.
 
+import { listNamespaces, type Pool } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { SetDisk, SnapshotSet } from '../../../wire/vocabulary.ts';
+import type { CephMethods } from '../../../wire/worker-protocol.ts';
+import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 import { readEntries, writeEntry } from './omap.ts';
-import { openPool } from './open.ts';
+import { openPool, placeOf } from './open.ts';
 import { assertFsid, unlessMissing } from './source.ts';
 
 const OBJECT = 'siphon.sets';
@@ -31,18 +34,39 @@ export async function removeSet(session: Session, set: SnapshotSet): Promise<nul
 }
 
 /** Records that this siphon cannot read (a newer one's) are named in the log and left alone. */
-export async function listSets(
-  session: Session,
-  at: { readonly pool: string; readonly namespace: string },
-): Promise<SnapshotSet[]> {
-  await using pool = await openPool(session, at.pool, at.namespace);
+async function setsIn(session: Session, pool: Pool): Promise<SnapshotSet[]> {
   const sets: SnapshotSet[] = [];
   for (const [id, value] of await readEntries(session, pool, OBJECT)) {
     const set = parseSet(value.toString('utf8'));
     if (set && set.id === id) sets.push(set);
-    else console.error(`${OBJECT} in ${at.pool}/${at.namespace}: ${id} is no set of schema 1`);
+    else console.error(`${OBJECT} in ${placeOf(pool)}: ${id} is no set of schema 1`);
   }
   return sets;
+}
+
+/** A set of several pools is in each of them, and told once. */
+export async function findSets(session: Session): Promise<CephMethods['findSets']['result']> {
+  const found = new Map<string, SnapshotSet>();
+  const closed: string[] = [];
+  const look = async (name: string, namespace: string) => {
+    const pool = await unlessMissing(openPool(session, name, namespace));
+    if (!pool) return [];
+    await using open = pool;
+    const step = { op: 'look for sets', subject: placeOf(open) };
+    try {
+      for (const set of await setsIn(session, open)) found.set(set.id, set);
+      return namespace === '' ? await during(step, () => listNamespaces(open)) : [];
+    } catch (error) {
+      if (!(error instanceof OperatingError) || error.code !== 'denied') throw error;
+      closed.push(placeOf(open));
+      return [];
+    }
+  };
+  const step = { op: 'list pools', subject: session.fsid };
+  for (const name of await during(step, () => session.cluster.listPools())) {
+    for (const namespace of await look(name, '')) await look(name, namespace);
+  }
+  return { sets: [...found.values()], closed };
 }
 
 function parseSet(text: string): SnapshotSet | undefined {

@@ -3,7 +3,7 @@
 
 import picomatch from 'picomatch';
 import type { DomainWish, Stated } from '../domain/wish.ts';
-import type { Considered, Evaluation } from '../wire/evaluation.ts';
+import type { Considered, Evaluation, Take } from '../wire/evaluation.ts';
 import {
   LIFECYCLE_NAMES,
   type LifecycleName,
@@ -84,6 +84,15 @@ export function evaluate(
     why: `policy '${name}': ${first.why}`,
     ...seen,
   };
+}
+
+/** Of what an operator's set is: that there is to be one nobody but the operator says. */
+export function evaluateManual(
+  policies: readonly Policy[],
+  domain: DomainFacts,
+): Omit<Take, 'kind'> {
+  const asked = evaluate(policies, domain, { event: 'manual' });
+  return asked.kind === 'take' ? asked : { wanted: WANTED_DEFAULT };
 }
 
 /** What a policy keeps of a domain, which may say so itself. */

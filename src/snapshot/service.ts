@@ -11,7 +11,7 @@ import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import { chooseDisks } from './disks.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, evaluateManual } from './evaluate.ts';
 import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
 import { WANTED_DEFAULT } from './policy-shape.ts';
@@ -119,10 +119,13 @@ class Room implements Snapshots {
     const xml = stripPasswords(await libvirt.call('domainXml', asked, DEADLINE_MS.libvirt));
     if (this.#slots.has(uuid)) throw busy(name);
     const nowMs = now();
-    return this.#begin(parseDomain(xml), {
+    const domain = parseDomain(xml);
+    const { wanted, policy } = evaluateManual(this.#parts.policies(), domain);
+    return this.#begin(domain, {
       setId: newSetId(nowMs),
       event: 'manual',
-      wanted: WANTED_DEFAULT,
+      wanted,
+      ...(policy && { policy }),
       domainXml: xml,
       atMs: nowMs,
       isLate: false,

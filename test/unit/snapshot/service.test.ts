@@ -95,6 +95,17 @@ test('an operator’s set of a running domain claims no instant for several disk
   assert.deepEqual([quiesced, instant, event], ['none', 'none', 'manual']);
 });
 
+test('an operator’s set is of what the policy for that says, and counted by it', async () => {
+  const made = world();
+  made.policies = [policyOf({ name: 'asked', on: ['manual'], devices: ['vdb'] })];
+  const { finished } = await new Life(made).room.create('vm');
+  const { policy, wanted, disks } = await finished;
+  assert.deepEqual(
+    [policy, wanted.devices, disks.map(({ target }) => target)],
+    ['asked', ['vdb'], ['vdb']],
+  );
+});
+
 test('an operator’s second set of the same domain meanwhile is busy', async () => {
   const made = world();
   const life = new Life(made);

@@ -42,6 +42,8 @@ describe('the socket for reading', () => {
       ['POST', '/v1/pause'],
       ['POST', '/v1/snapshots'],
       ['DELETE', '/v1/snapshots/x'],
+      ['POST', '/v1/snapshots/x/protect'],
+      ['POST', '/v1/prune'],
       ['POST', '/v1/jobs/x/cancel'],
     ] as const;
     for (const [method, path] of changes) {

@@ -12,7 +12,7 @@ async function rowsOf(): Promise<readonly BenchRow[]> {
   if (which === 'fill') {
     return benchFill({ rounds: Number(rounds), scratchDir: '/var/lib/siphon', log: console.log });
   }
-  if (which === 'snapshot') return await benchSnapshot({ rounds: Number(rounds) });
+  if (which === 'snapshot') return benchSnapshot({ rounds: Number(rounds) });
   try {
     return await benchHook({ rounds: Number(rounds) });
   } finally {

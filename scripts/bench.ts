@@ -13,7 +13,7 @@ const { values, positionals } = parseArgs({
   options: { json: { type: 'string' }, rounds: { type: 'string' } },
 });
 const [which = ''] = positionals;
-const rounds = Number(values.rounds ?? ROUNDS[which] ?? 0);
+const rounds = Number(values.rounds ?? ROUNDS[which]);
 
 async function bench(result: string): Promise<number> {
   const built = await command(['node', 'scripts/build.ts'], 60);

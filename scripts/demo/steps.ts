@@ -2,6 +2,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { SnapshotSet } from '../../src/wire/vocabulary.ts';
 import { overlayOn } from '../../test/lab/support/domains.ts';
 import { guestXml } from '../../test/lab/support/guest.ts';
 import { must, run, sh, until } from '../../test/lab/support/host.ts';
@@ -97,6 +98,7 @@ await step('A copy with one flipped bit is refused, and nothing of it is visible
 });
 
 const DOMAIN = 'demo';
+const DISKS = ['vms/demo-data', 'vms/demo-log'];
 await step(
   'A domain starts on an overlay whose base is NOT here yet: the hook fills it',
   async () => {
@@ -111,7 +113,7 @@ await step(
     check('ls', 'the base is not there', (await run('ls', [base])).code !== 0);
     const overlay = '/var/lib/libvirt/images/demo.qcow2';
     await overlayOn(root, overlay, '300M');
-    await must('rbd', 'create', '--size', '64M', 'vms/demo-data');
+    for (const image of DISKS) await must('rbd', 'create', '--size', '64M', image);
     await writeFile(
       `${WORK}/demo.xml`,
       guestXml({
@@ -119,7 +121,7 @@ await step(
         cmdline: `tiny.mkfs=1 tiny.mark=${MARK}`,
         disks: [
           { kind: 'file', path: overlay },
-          { kind: 'rbd', image: 'vms/demo-data' },
+          ...DISKS.map((image) => ({ kind: 'rbd' as const, image })),
         ],
       }),
     );
@@ -136,21 +138,33 @@ await step(
   },
 );
 
-await step('The guest writes to both disks, and shuts down', async () => {
-  await until(
-    'the guest answers',
-    async () =>
-      (
-        await run('virsh', [
-          'qemu-agent-command',
-          DOMAIN,
-          '{"execute":"guest-ping"}',
-          '--timeout',
-          '2',
-        ])
-      ).code === 0,
-    60,
-  );
+await step(
+  'A set of the running guest: both RBD disks at one instant, its filesystems frozen',
+  async () => {
+    const ping = ['qemu-agent-command', DOMAIN, '{"execute":"guest-ping"}', '--timeout', '2'];
+    await until('the guest answers', async () => (await run('virsh', ping)).code === 0, 60);
+    const [set] = JSON.parse(await siphon('snapshot', 'create', DOMAIN, '--json')) as SnapshotSet[];
+    show(await siphon('snapshot', 'list', DOMAIN));
+    const held = `${Math.round(set?.holdMs ?? 0)} ms`;
+    show(`quiesced: ${set?.quiesced}, instant: ${set?.instant}, the guest was held for ${held}`);
+    const isBoth = set?.quiesced === 'filesystem' && set.instant === 'barrier';
+    check('siphon', 'it says what was got: quiesced, behind a barrier', isBoth);
+    for (const image of DISKS) {
+      const names = await sh(`rbd snap ls ${image} --format json | jq -r '.[].name'`);
+      check('rbd snap ls', `${image}@siphon.${set?.id}`, names.includes(`siphon.${set?.id}`));
+      const state = await sh(`f=$(mktemp); rbd export --no-progress ${image}@siphon.${set?.id} - >$f
+      dumpe2fs -h $f 2>/dev/null | grep -i '^Filesystem features'; rm $f`);
+      check('dumpe2fs', 'its filesystem needs no recovery', !state.includes('needs_recovery'));
+    }
+    check(
+      'virsh',
+      'the guest runs',
+      (await must('virsh', 'domstate', DOMAIN)).trim() === 'running',
+    );
+  },
+);
+
+await step('The guest shuts down', async () => {
   await must('virsh', '-q', 'shutdown', DOMAIN);
   await until(
     'it is off',
@@ -163,11 +177,11 @@ await step('The guest writes to both disks, and shuts down', async () => {
 await step('The stop left a native snapshot; it holds what the guest wrote', async () => {
   await until(
     'the set is complete',
-    async () => (await siphon('snapshot', 'list', DOMAIN)).includes('@siphon.'),
+    async () => (await siphon('snapshot', 'list', DOMAIN)).includes('release shutdown'),
     30,
   );
   show(await siphon('snapshot', 'list', DOMAIN));
-  const snap = (await sh("rbd snap ls vms/demo-data --format json | jq -r '.[].name'")).trim();
+  const snap = await sh("rbd snap ls vms/demo-data --format json | jq -r '.[-1].name'");
   check('rbd snap ls', `vms/demo-data@${snap}`, /^siphon\.\S+$/.test(snap));
   const written = await sh(
     `rbd export --no-progress vms/demo-data@${snap} ${WORK}/data.raw; debugfs -R 'cat /mark' ${WORK}/data.raw 2>/dev/null`,

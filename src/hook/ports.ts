@@ -5,7 +5,7 @@
 import type { Disk, Domain } from '../domain/domain.ts';
 import type { WireError } from '../wire/errors.ts';
 import type { JobProgress } from '../wire/journal.ts';
-import type { ReleaseEvent } from './events.ts';
+import type { ReleaseEvent, StartEvent } from './events.ts';
 
 /** A base that a chain names, present or not. */
 export interface NeededBase {
@@ -55,9 +55,14 @@ export interface SnapshotsPort {
   onRelease(event: ReleaseEvent): void;
   /**
    * A domain starts. A set in progress has until the deadline to hold its snapshots, then it is overtaken: it will be
-   * discarded. An event from the spool gives the time of its call, and waits for nothing.
+   * discarded. An event from the spool gives the time of its call, and waits for nothing. `start`: what is starting now; a policy
+   * may ask for a set of what is on its disks before, which has until the deadline, too.
    */
-  onPrepare(domainUuid: string, deadlineMs: number): Promise<'none' | 'finished' | 'overtaken'>;
+  onPrepare(
+    domainUuid: string,
+    deadlineMs: number,
+    start?: Pick<StartEvent, 'domain' | 'xml'>,
+  ): Promise<'none' | 'finished' | 'overtaken'>;
 }
 
 /** As pino's. */

@@ -98,7 +98,9 @@ async function answerStart(
   const isLatest = () => recent.isLatest(event);
   const [verdict] = await Promise.all([
     ensureBases(parts, event, { deadlineMs, timeUp, isLatest }),
-    event.kind === 'prepare' ? snapshots.onPrepare(event.domain.uuid, deadlineMs) : undefined,
+    event.kind === 'prepare'
+      ? snapshots.onPrepare(event.domain.uuid, deadlineMs, event)
+      : undefined,
   ]);
   return verdict;
 }

@@ -2,21 +2,22 @@
 
 import type { Cache, WarmAsk } from '../cache/index.ts';
 import type { HookService } from '../hook/service.ts';
-import type { Snapshots } from '../snapshot/service.ts';
+import type { Begun, Snapshots } from '../snapshot/service.ts';
 import type {
   DescribeRequest,
   PruneAnswer,
   PruneRequest,
+  SnapshotCreateAnswer,
   SnapshotsAnswer,
   StatusAnswer,
   WarmRequest,
 } from '../wire/api.ts';
-import { OperatingError } from '../wire/errors.ts';
+import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { parseSource } from '../wire/source.ts';
-import type { Digests } from '../wire/vocabulary.ts';
+import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { findSets } from './found-sets.ts';
-import type { JobJournal } from './journal.ts';
+import { type JobJournal, wireErrorOf } from './journal.ts';
 import type { Metrics, Scraped } from './metrics.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
@@ -55,9 +56,9 @@ export function bindServices(parts: ServiceParts): Services {
     unpin: (base) => cache.unpin(base),
     evict: (request) => cache.evict(request),
     start: (domain) => startDomain(parts.start, domain),
-    async takeSnapshot(domain) {
-      const { jobId, finished } = await snapshots.create(domain);
-      return { kind: 'job', id: jobId, ended: finished };
+    async takeSnapshots({ domains, ...wanted }) {
+      const begun = await snapshots.create(domains, wanted);
+      return { kind: 'job', id: begun[0]?.jobId ?? '', ended: answerOf(begun) };
     },
     listSnapshots: async (domain, isOfAllHosts) =>
       isOfAllHosts ? listFound(parts, domain) : listSets(parts.sets.list(), domain),
@@ -125,6 +126,19 @@ async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Pro
     return { kind: 'done', result: base };
   }
   return { kind: 'job', id: jobId, ended: done };
+}
+
+/** Of one domain its failure is the request's. */
+async function answerOf(begun: readonly Begun[]): Promise<SnapshotCreateAnswer> {
+  const ended = await Promise.allSettled(begun.map(({ finished }) => finished));
+  const sets: SnapshotSet[] = [];
+  const failed: { domain: string; error: WireError }[] = [];
+  for (const [index, each] of ended.entries()) {
+    if (each.status === 'fulfilled') sets.push(each.value);
+    else if (begun.length === 1) throw each.reason;
+    else failed.push({ domain: begun[index]?.domain ?? '', error: wireErrorOf(each.reason) });
+  }
+  return { sets, failed };
 }
 
 async function describe(

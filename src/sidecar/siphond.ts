@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Cache, openCatalogue, type Recovery } from '../cache/index.ts';
+import { happenedOf } from '../snapshot/happened.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { openFillGroup } from '../systemd/fill-group.ts';
 import { startWatchdog } from '../systemd/watchdog.ts';
@@ -76,6 +77,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const policies = openPolicies(() => config.snapshot.policies, log);
   await policies.load();
   const snapshots = openSnapshots(stores, workers, policies, onDefect);
+  listeners.push((event) => tellSnapshots(snapshots, event, log));
   life.defer(() => settle(cache, snapshots, log));
   const domains = openDomains(stores, workers, cache, snapshots);
   const look = life.use(startLook(domains, log));
@@ -134,6 +136,19 @@ function openJournal(parts: JournalParts): JobJournal {
       .failed({ code: 'cancelled', op: 'start', subject, why, hint: 'Ask for it again.' });
   }
   return journal;
+}
+
+function tellSnapshots(snapshots: Snapshots, heard: LibvirtEvent, log: Logger): void {
+  const happened = heard.what === 'lifecycle' && happenedOf(heard.event, heard.detail);
+  if (!happened) return;
+  const { uuid, event } = heard;
+  snapshots.onLifecycle({ uuid, ...happened }).catch((error: unknown) => {
+    if (!(error instanceof OperatingError)) throw error;
+    log.warn(
+      { domain: uuid, event, error: error.toWire() },
+      'no set: the domain could not be read',
+    );
+  });
 }
 
 const CHANGES: ReadonlySet<string> = new Set(['defined', 'undefined', 'started', 'stopped']);

@@ -8,4 +8,16 @@ export const DEADLINE_MS = {
   snapshot: { deadlineMs: 60_000 },
   record: { deadlineMs: 30_000 },
   libvirt: { deadlineMs: 10_000 },
+  /** A few intervals of the monitors. */
+  arm: { deadlineMs: 30_000 },
+  holdable: { deadlineMs: 10_000 },
+  guard: { deadlineMs: 15_000 },
+  /** A freeze, and should that fail, thaws. */
+  hold: { deadlineMs: 8000 },
+  release: { deadlineMs: 10_000 },
 } as const;
+
+/** PID 1 lets a guest go so long after its hold began, whoever is dead by then. */
+export const HELD_MS = 5000;
+/** From the guard on, before the commit has been foreseen. */
+export const GUARD_MS = 60_000;

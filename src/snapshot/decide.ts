@@ -1,6 +1,8 @@
 // Is a set to be taken, and what may it claim? Facts about the stop and the disks' users to a decision.
 
-import type { Instant, Quiesced, ReleaseReason } from '../wire/vocabulary.ts';
+import type { Quiesce } from '../wire/hold-protocol.ts';
+import type { Instant, Quiesced, ReleaseReason, WantedInstant } from '../wire/vocabulary.ts';
+import { type HoldPlan, planHold } from './hold-plan.ts';
 
 /** Who uses a disk, as Ceph prints them (`client.4123`). */
 export interface DiskUse {
@@ -11,6 +13,7 @@ export interface DiskUse {
 
 export type TakeDecision =
   | { readonly kind: 'take'; readonly quiesced: Quiesced; readonly instant: Instant }
+  | { readonly kind: 'hold'; readonly plan: HoldPlan }
   | { readonly kind: 'skip'; readonly why: string };
 
 export interface ReleaseFacts {
@@ -51,17 +54,39 @@ export function decideRelease(facts: ReleaseFacts): TakeDecision {
   return running(facts.disks);
 }
 
-/** A set that an operator asked for: a running domain is not held, so several disks share no instant. */
-export function decideManual(facts: {
-  readonly isActive: boolean;
+export interface AskedFacts {
   readonly disks: readonly DiskUse[];
-}): TakeDecision {
-  if (facts.disks.length === 0) return skip('no disk of it is in RBD');
-  const dead = deadOwner(facts.disks);
+  /** Whether the domain runs here; undefined: libvirt does not answer. */
+  readonly isActive: boolean | undefined;
+  readonly quiesce: Quiesce;
+  readonly instant: WantedInstant;
+}
+
+/** A set of a domain that may run: one that an operator, its start or another event of its life asked for. */
+export function decideAsked({ disks, isActive, quiesce, instant }: AskedFacts): TakeDecision {
+  if (disks.length === 0) return skip('no disk of it is in RBD');
+  const dead = deadOwner(disks);
   if (dead !== undefined) return skip(dead);
-  const isInUse = facts.isActive || facts.disks.some((disk) => disk.lockOwners.length > 0);
-  if (isInUse || facts.disks.length === 1) return running(facts.disks);
+  if (isActive === true) {
+    const plan = planHold({ disks: disks.length, quiesce, instant });
+    return plan.kind === 'hold' ? { kind: 'hold', plan } : running(disks);
+  }
+  const isOpen = isActive === undefined || disks.some((disk) => disk.lockOwners.length > 0);
+  if (quiesce === 'require' && isOpen) return skip('who runs it cannot be asked to freeze it');
+  if (isOpen || disks.length === 1) return running(disks);
   return { kind: 'take', quiesced: 'none', instant: 'barrier' };
+}
+
+/** Before a start: nobody writes to its disks, or it is not the only one who may. */
+export function decidePrepare({ disks }: { readonly disks: readonly DiskUse[] }): TakeDecision {
+  if (disks.length === 0) return skip('no disk of it is in RBD');
+  const used = disks.find((disk) => disk.lockOwners.length + disk.watchers.length > 0);
+  if (used !== undefined) {
+    return skip(
+      `disk ${used.target} is open at ${[...used.lockOwners, ...used.watchers].join(', ')}`,
+    );
+  }
+  return { kind: 'take', quiesced: 'none', instant: disks.length > 1 ? 'barrier' : 'single' };
 }
 
 /** Targets of disks that somebody has locked since the first look. */

@@ -148,6 +148,11 @@ function whyNotOn({ on }: Policy, event: EventFacts): string | undefined {
     : `it asks for none ${at(event)} (on = ${on.join(', ')})`;
 }
 
+/** Whether any policy asks for anything at such an event: else nobody needs to look at the domain. */
+export function mayAsk(policies: readonly Policy[], event: EventFacts): boolean {
+  return policies.some((policy) => whyNotOn(policy, event) === undefined);
+}
+
 /** The words of `on` that mean this event. */
 function wordsOf({ event, reason, lifecycle }: EventFacts): readonly PolicyEvent[] {
   if (event === 'lifecycle') return lifecycle === undefined ? [] : [`lifecycle:${lifecycle}`];

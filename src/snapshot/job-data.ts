@@ -3,8 +3,7 @@
 import { z } from 'zod';
 import type { WireError } from '../wire/errors.ts';
 import {
-  type Instant,
-  type Quiesced,
+  type LifecycleName,
   type ReleaseReason,
   SET_EVENTS,
   type SetEvent,
@@ -19,6 +18,8 @@ export interface Draft {
   readonly event: SetEvent;
   /** Of a release; absent until it is learnt, where libvirt gives none. */
   readonly reason?: ReleaseReason;
+  /** Of `lifecycle`. */
+  readonly lifecycle?: LifecycleName;
   /** Which asked for it; of a release known with its reason. */
   readonly policy?: { readonly name: string; readonly keepLast: number };
   readonly wanted: Wanted;
@@ -37,8 +38,6 @@ export interface Plan {
   readonly setId: string;
   readonly fsid: string;
   readonly disks: readonly { readonly target: string; readonly at: ImageAt }[];
-  readonly quiesced: Quiesced;
-  readonly instant: Instant;
   readonly leftOut: SnapshotSet['leftOut'];
   /** Who takes it, as Ceph prints it: should that die, its locks are siphon's to drop. */
   readonly client: string;

@@ -4,17 +4,20 @@
 import { type Domain, parseDomain } from '../domain/domain.ts';
 import { stripPasswords } from '../domain/strip-passwords.ts';
 import { OperatingError } from '../wire/errors.ts';
-import type { Retained } from '../wire/evaluation.ts';
+import type { Retained, Take } from '../wire/evaluation.ts';
 import type { Job } from '../wire/journal.ts';
 import { decideWork, refusedByPause } from '../wire/pause.ts';
-import type { SnapshotSet } from '../wire/vocabulary.ts';
+import type { SnapshotSet, Wanted } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
+import { allOf } from './discard.ts';
 import { chooseDisks } from './disks.ts';
-import { evaluate, evaluateManual } from './evaluate.ts';
+import { draftOf, eventDraft, manualDraft } from './drafts.ts';
+import { type EventFacts, evaluate, evaluateManual, mayAsk } from './evaluate.ts';
+import { HoldLeads } from './hold-plan.ts';
+import type { HoldParts } from './holds.ts';
 import { type Draft, isWaiting } from './job-data.ts';
 import { Jobs, StaysOpen } from './jobs.ts';
-import { WANTED_DEFAULT } from './policy-shape.ts';
 import type { Release, SnapshotParts } from './ports.ts';
 import { Prune } from './prune.ts';
 import { learnReason } from './reason.ts';
@@ -22,6 +25,7 @@ import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
 import { newSetId } from './set-id.ts';
 import { overtaken, SetFailure, takeSet } from './take.ts';
+import { holdTogether, oneTurn, type Seat } from './together.ts';
 import { afterUndefine } from './undefined.ts';
 import { endWaiting } from './waiting.ts';
 
@@ -31,16 +35,30 @@ export interface Started<T> {
   readonly finished: Promise<T>;
 }
 
+/** Of one of several domains. */
+export interface Begun extends Started<SnapshotSet> {
+  readonly domain: string;
+}
+
 export interface Snapshots {
   /** Durably begun when it returns; taken in the background. Does nothing where no policy asks for a set. */
   onRelease(release: Release): void;
   /**
    * A set of the domain in progress has until the deadline to hold its snapshots; then it is overtaken, and discarded. One
-   * that waits for Ceph is at once.
+   * that waits for Ceph is at once. `start`: what starts now; a set of it that a policy asks for has until the deadline, too.
    */
-  onPrepare(domainUuid: string, deadlineMs: number): Promise<'none' | 'finished' | 'overtaken'>;
-  /** An operator's set, of a domain by name or UUID. @throws OperatingError not-found, busy, unavailable */
-  create(domain: string): Promise<Started<SnapshotSet>>;
+  onPrepare(
+    domainUuid: string,
+    deadlineMs: number,
+    start?: Start,
+  ): Promise<'none' | 'finished' | 'overtaken'>;
+  /** An event of libvirt's. Begun, in the background, where a policy asks for a set of it. @throws OperatingError: it could not be told */
+  onLifecycle(happened: Happened): Promise<void>;
+  /**
+   * An operator's sets, of domains by name or UUID: those that run are held at the same time.
+   * @throws OperatingError not-found, busy, unavailable, of any of them: then none is begun
+   */
+  create(domains: readonly string[], wanted?: Partial<Wanted>): Promise<readonly Begun[]>;
   /** @throws OperatingError not-found, busy, refused: it is protected */
   remove(setId: string): Started<void>;
   /** An operator's "keep". @throws OperatingError not-found, busy, unavailable */
@@ -57,6 +75,18 @@ export interface Snapshots {
   idle(): Promise<void>;
 }
 
+/** A domain that is about to start. */
+export interface Start {
+  readonly domain: Domain;
+  /** Without passwords. */
+  readonly xml: string;
+}
+
+/** A domain's `started`, `stopped` or `lifecycle`, as libvirt's event told it. */
+export interface Happened extends EventFacts {
+  readonly uuid: string;
+}
+
 export function createSnapshots(parts: SnapshotParts): Snapshots {
   return new Room(parts);
 }
@@ -67,15 +97,25 @@ interface Slot {
   readonly ended: Promise<unknown>;
 }
 
+/** Who takes part in what. */
+interface Among {
+  readonly seat: Seat | undefined;
+  readonly turn: { readonly run: SnapshotParts['limit'] };
+}
+
+const alone = (parts: HoldParts): Seat => holdTogether(parts, 1)[0] as Seat;
+
 class Room implements Snapshots {
   readonly #parts: SnapshotParts;
   readonly #jobs: Jobs;
   readonly #removal: Removal;
   readonly #prune: Prune;
   readonly #slots = new Map<string, Slot>();
+  readonly #holds: HoldParts;
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts;
+    this.#holds = { ...parts, leads: new HoldLeads() };
     this.#jobs = new Jobs(parts);
     this.#removal = new Removal(parts, this.#jobs);
     this.#prune = new Prune(parts, this.#removal);
@@ -99,10 +139,47 @@ class Room implements Snapshots {
     this.#begin(domain, reason === undefined || !policy ? draft : { ...draft, policy });
   }
 
-  async onPrepare(domainUuid: string, deadlineMs: number) {
+  async onPrepare(domainUuid: string, deadlineMs: number, start?: Start) {
     const ended = endWaiting(this.#parts, this.#jobs, { domainUuid, before: deadlineMs });
+    const before = await this.#finish(domainUuid, deadlineMs);
+    if (start !== undefined && this.#beginBeforeStart(start)) {
+      return this.#finish(domainUuid, deadlineMs);
+    }
+    return before === 'none' && ended > 0 ? 'overtaken' : before;
+  }
+
+  async onLifecycle(happened: Happened) {
+    // What a hold does to a guest is an event, too.
+    if (this.#slots.has(happened.uuid)) return;
+    const { policies } = this.#parts;
+    if (!mayAsk(policies(), happened)) return;
+    const { domain, xml } = await this.#definition(happened.uuid);
+    const asked = evaluate(policies(), domain, happened);
+    if (asked.kind === 'nothing' || this.#slots.has(domain.uuid)) return;
+    this.#beginAsked(domain, xml, happened, asked);
+  }
+
+  /** Whether a set of the disks as they are before this start has begun. */
+  #beginBeforeStart({ domain, xml }: Start): boolean {
+    const asked = evaluate(this.#parts.policies(), domain, { event: 'prepare' });
+    if (asked.kind === 'nothing') return false;
+    return this.#beginAsked(domain, xml, { event: 'prepare' }, asked);
+  }
+
+  #beginAsked(domain: Domain, domainXml: string, event: EventFacts, asked: Take): boolean {
+    const { now, log } = this.#parts;
+    if (chooseDisks(domain, asked.wanted.devices).chosen.length === 0) {
+      log.info({ domain: domain.uuid, name: domain.name, ...event, why: NO_DISK }, 'no set');
+      return false;
+    }
+    this.#begin(domain, eventDraft(domainXml, now(), event, asked));
+    return true;
+  }
+
+  /** Waits for the set in the making of this domain, or has it overtaken. */
+  async #finish(domainUuid: string, deadlineMs: number) {
     const slot = this.#slots.get(domainUuid);
-    if (slot === undefined) return ended > 0 ? 'overtaken' : 'none';
+    if (slot === undefined) return 'none';
     const { control } = slot;
     if (!control.isAsking) await this.#until(control.held, deadlineMs);
     if (control.isHeld) return 'finished';
@@ -110,27 +187,30 @@ class Room implements Snapshots {
     return 'overtaken';
   }
 
-  async create(name: string) {
-    this.#stopIfPaused(name);
-    const { libvirt, now } = this.#parts;
-    const { uuid, isActive } = await libvirt.call('lookUp', { domain: name }, DEADLINE_MS.libvirt);
-    const inactive = !isActive;
-    const asked = { domain: uuid, inactive };
-    const xml = stripPasswords(await libvirt.call('domainXml', asked, DEADLINE_MS.libvirt));
-    if (this.#slots.has(uuid)) throw busy(name);
-    const nowMs = now();
-    const domain = parseDomain(xml);
-    const { wanted, policy } = evaluateManual(this.#parts.policies(), domain);
-    return this.#begin(domain, {
-      setId: newSetId(nowMs),
-      event: 'manual',
-      wanted,
-      ...(policy && { policy }),
-      domainXml: xml,
-      atMs: nowMs,
-      isLate: false,
-      attempt: 0,
+  async create(names: readonly string[], wanted: Partial<Wanted> = {}) {
+    for (const name of names) this.#stopIfPaused(name);
+    const asked = await allOf(names.map((name) => this.#definition(name)));
+    const domains = [...new Map(asked.map((each) => [each.domain.uuid, each])).values()];
+    const taken = domains.find(({ domain }) => this.#slots.has(domain.uuid));
+    if (taken !== undefined) throw busy(taken.domain.name);
+    const seats = holdTogether(this.#holds, domains.length);
+    const turn = oneTurn(this.#parts.limit);
+    const begun = domains.map(({ domain, xml }, index) => {
+      const said = evaluateManual(this.#parts.policies(), domain);
+      const draft = manualDraft(xml, this.#parts.now(), said, wanted);
+      return { domain: domain.name, ...this.#begin(domain, draft, { seat: seats[index], turn }) };
     });
+    turn.until(begun.map(({ finished }) => finished));
+    return begun;
+  }
+
+  /** As it runs, or as it would. @throws OperatingError not-found, unavailable */
+  async #definition(name: string): Promise<{ readonly domain: Domain; readonly xml: string }> {
+    const { libvirt } = this.#parts;
+    const { uuid, isActive } = await libvirt.call('lookUp', { domain: name }, DEADLINE_MS.libvirt);
+    const asked = { domain: uuid, inactive: !isActive };
+    const xml = stripPasswords(await libvirt.call('domainXml', asked, DEADLINE_MS.libvirt));
+    return { domain: parseDomain(xml), xml };
   }
 
   remove(setId: string) {
@@ -151,7 +231,8 @@ class Room implements Snapshots {
     cleared.catch((error: unknown) => this.#parts.onDefect(error));
   }
 
-  recover() {
+  async recover() {
+    await this.#letGo();
     const later = (draft: Draft) => ({
       ...draft,
       setId: newSetId(this.#parts.now()),
@@ -163,6 +244,21 @@ class Room implements Snapshots {
       },
       again: (job, domain, draft) => this.#inTurn(job, domain.uuid, later(draft)),
     });
+  }
+
+  /** Guests that an earlier life, or a worker that is gone, has left held. Without libvirt their guards do it. */
+  async #letGo(): Promise<void> {
+    const { libvirt, log } = this.#parts;
+    try {
+      for (const { domain } of await libvirt.call('listHeld', {}, DEADLINE_MS.libvirt)) {
+        if (this.#slots.has(domain)) continue;
+        await libvirt.call('release', { domain }, DEADLINE_MS.release);
+        log.warn({ domain }, 'a guest that was left held is let go');
+      }
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      log.warn({ error: error.toWire() }, 'whether guests were left held could not be told');
+    }
   }
 
   adopt(sets: readonly SnapshotSet[]) {
@@ -181,20 +277,25 @@ class Room implements Snapshots {
   }
 
   /** The intent is durable when this returns. */
-  #begin(domain: Domain, draft: Draft): Started<SnapshotSet> {
+  #begin(domain: Domain, draft: Draft, among: Partial<Among> = {}): Started<SnapshotSet> {
     const job = this.#parts.journal.begin('snapshot', `${domain.name} ${draft.setId}`, { draft });
-    const finished = this.#jobs.run(job, () => this.#inTurn(job, domain.uuid, draft));
+    const finished = this.#jobs.run(job, () => this.#inTurn(job, domain.uuid, draft, among));
     finished.catch(() => undefined); // the job says how it ended
     return { jobId: job.id, finished };
   }
 
   /** From now on a start of the domain waits for it, or overtakes it. */
-  #inTurn(job: Job, domainUuid: string, draft: Draft): Promise<SnapshotSet> {
+  #inTurn(
+    job: Job,
+    domainUuid: string,
+    draft: Draft,
+    { seat = alone(this.#holds), turn = { run: this.#parts.limit } }: Partial<Among> = {},
+  ): Promise<SnapshotSet> {
     const control = new Control(draft.event);
     const before = this.#slots.get(domainUuid)?.ended;
     const take = async () => {
       await before?.catch(() => undefined); // its own job says how it ended
-      return this.#parts.limit(() => this.#take(job, draft, control));
+      return turn.run(() => this.#take(job, draft, control, seat));
     };
     const ended = take();
     const slot = { control, ended };
@@ -207,16 +308,18 @@ class Room implements Snapshots {
     return ended;
   }
 
-  async #take(job: Job, intent: Draft, control: Control): Promise<SnapshotSet> {
+  async #take(job: Job, intent: Draft, control: Control, seat: Seat): Promise<SnapshotSet> {
     let draft = intent;
     let set: SnapshotSet;
     try {
       draft = await learnReason(this.#parts, job, intent, control);
       this.#stopIfPaused(draft.setId, 'skipped: ');
-      set = await takeSet(this.#parts, { job, draft, control });
+      set = await takeSet(this.#parts, { job, draft, control, seat });
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
       throw this.#afterFailure(job, draft, control, error);
+    } finally {
+      seat.leave();
     }
     if (set.policy !== undefined) this.#prune.run(set.domainUuid);
     return set;
@@ -257,19 +360,6 @@ class Room implements Snapshots {
 }
 
 const NO_DISK = 'no disk of it that is asked for is in RBD';
-
-function draftOf({ reason, xml, atMs, isLate }: Release): Draft {
-  return {
-    setId: newSetId(atMs),
-    event: 'release',
-    wanted: WANTED_DEFAULT,
-    ...(reason !== undefined && { reason }),
-    domainXml: xml,
-    atMs,
-    isLate,
-    attempt: 0,
-  };
-}
 
 function busy(domain: string): OperatingError {
   const why = 'a set of it is being taken';

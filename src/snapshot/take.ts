@@ -6,28 +6,32 @@ import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { SetDisk, SnapshotSet, Wanted } from '../wire/vocabulary.ts';
-import type { SnapshotAt } from '../wire/worker-protocol.ts';
 import type { Control } from './control.ts';
+import { type Creation, createAtOnce, createHeld } from './create.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import {
   type DiskUse,
-  decideManual,
+  decideAsked,
+  decidePrepare,
   decideRelease,
   newlyLocked,
   type TakeDecision,
 } from './decide.ts';
 import { allOf, discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
+import type { Member } from './holds.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
 import { decideLimits, type SnapshotCount } from './limits.ts';
 import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
 import { snapshotName } from './set-id.ts';
+import type { Seat } from './together.ts';
 
 export interface Taking {
   readonly job: Job;
   readonly draft: Draft;
   readonly control: Control;
+  readonly seat: Seat;
 }
 
 /** What a failure left for a second look, beside the failure itself. */
@@ -52,20 +56,24 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const decision = decide(draft, uses, isActive);
   if (decision.kind === 'skip') throw failure('refused', draft, `skipped: ${decision.why}`);
   await keepToLimits(parts, taking, cluster, uses);
-  const { quiesced, instant } = decision;
+  if (decision.kind === 'hold') await untilHoldable(parts, taking, domain.uuid);
   const disks = chosen.map(({ target, source: { pool, namespace, image } }) => {
     return { target, at: { pool, namespace, image } };
   });
   const client = await ownClient(cluster);
-  const plan: Plan = { setId: draft.setId, fsid, disks, quiesced, instant, leftOut, client };
+  const plan: Plan = { setId: draft.setId, fsid, disks, leftOut, client };
   stopIfAsked(taking);
   job.step('taking', { draft, plan });
-  const work: Work = { taking, cluster, plan, made: await createAll(cluster, plan) };
+  const creation =
+    decision.kind === 'take'
+      ? await createAtOnce(cluster.ceph, plan, decision)
+      : await createHeld(cluster.ceph, taking.seat, memberOf(cluster, plan, domain, decision));
+  const work: Work = { taking, cluster, plan, creation };
   try {
-    const taken = heldOf(work.made);
+    if (creation.kind === 'failed') throw creation.error;
     await lookAgain(taking, cluster, chosen, uses);
     stopIfAsked(taking);
-    work.set = setOf(parts, draft, plan, domain, taken);
+    work.set = setOf(parts, draft, plan, domain, creation);
     job.step('taken', { draft, plan, set: work.set });
     control.hold();
     await recordSet(parts, cluster, work.set);
@@ -139,7 +147,7 @@ async function isActiveNow(
   { isLate, event }: Draft,
   uuid: string,
 ): Promise<boolean | undefined> {
-  if (event === 'release' && !isLate) return undefined;
+  if ((event === 'release' && !isLate) || event === 'prepare') return undefined;
   try {
     return (await parts.libvirt.call('lookUp', { domain: uuid }, DEADLINE_MS.libvirt)).isActive;
   } catch (error) {
@@ -153,29 +161,43 @@ function decide(
   disks: readonly DiskUse[],
   isActive: boolean | undefined,
 ): TakeDecision {
-  const { event, reason = 'unknown', isLate } = draft;
-  return event === 'manual'
-    ? decideManual({ disks, isActive: isActive ?? true })
-    : decideRelease({ disks, reason, isLate, isActiveNow: isActive });
+  const { event, reason = 'unknown', isLate, wanted } = draft;
+  if (event === 'release' || event === 'stopped')
+    return decideRelease({ disks, reason, isLate, isActiveNow: isActive });
+  if (event === 'prepare') return decidePrepare({ disks });
+  return decideAsked({ disks, isActive, ...wanted });
 }
 
-type Made = PromiseSettledResult<SnapshotAt & { readonly sizeBytes: number }>;
+const BUSY_MS_MAX = 10_000;
+const BUSY_AGAIN_MS = 1000;
 
-async function createAll({ ceph }: Cluster, plan: Plan): Promise<readonly Made[]> {
+/** Who holds or moves the guest now may be done with it soon. @throws OperatingError busy, cancelled */
+async function untilHoldable(parts: SnapshotParts, taking: Taking, uuid: string): Promise<void> {
+  const { draft, job } = taking;
+  const untilMs = parts.now() + BUSY_MS_MAX;
+  for (;;) {
+    const found = await parts.libvirt.call('holdable', { domain: uuid }, DEADLINE_MS.holdable);
+    if (found.kind === 'running') return;
+    if (found.kind === 'off') throw failure('cancelled', draft, 'the domain stopped meanwhile');
+    if (parts.now() >= untilMs) throw failure('busy', draft, found.why);
+    await parts.wait(BUSY_AGAIN_MS, job.signal);
+    stopIfAsked(taking);
+  }
+}
+
+function memberOf(
+  cluster: Cluster,
+  plan: Plan,
+  domain: { readonly uuid: string },
+  decision: Extract<TakeDecision, { kind: 'hold' }>,
+): Member {
   const snap = snapshotName(plan.setId);
-  return Promise.allSettled(
-    plan.disks.map(({ at }) => {
-      return ceph.call('createSnapshot', { ...at, snap }, DEADLINE_MS.snapshot);
-    }),
-  );
-}
-
-/** All of them. @throws the first failure */
-function heldOf(made: readonly Made[]) {
-  return made.map((each) => {
-    if (each.status === 'rejected') throw each.reason;
-    return each.value;
-  });
+  return {
+    domainUuid: domain.uuid,
+    disks: plan.disks.map(({ at }) => ({ ...at, snap })),
+    plan: decision.plan,
+    discard: () => discardPlan(cluster, plan),
+  };
 }
 
 /** A start that we were not told of shows in the locks. */
@@ -185,7 +207,7 @@ async function lookAgain(
   chosen: readonly ChosenDisk[],
   before: readonly DiskUse[],
 ): Promise<void> {
-  if (draft.event === 'manual') return;
+  if (!['release', 'stopped', 'prepare'].includes(draft.event)) return;
   const locked = newlyLocked(before, await usesOf(cluster, chosen));
   if (locked.length > 0) throw overtaken(draft, `disk ${locked.join(', ')} was locked meanwhile`);
 }
@@ -203,12 +225,13 @@ function setOf(
   draft: Draft,
   plan: Plan,
   domain: { readonly uuid: string; readonly name: string },
-  taken: ReturnType<typeof heldOf>,
+  { made, achieved }: Extract<Creation, { kind: 'made' }>,
 ): SnapshotSet {
   const disks = plan.disks.map(({ target, at }, index): SetDisk => {
-    const { poolId, imageId, snapId, sizeBytes } = taken[index] as (typeof taken)[number];
+    const { poolId, imageId, snapId, sizeBytes, stallMs } = made[index] as (typeof made)[number];
     const owner = ownerOf(at);
-    return { target, ...at, poolId, imageId, snapId, sizeBytes, ...(owner && { owner }) };
+    const more = { ...(owner && { owner }), ...(stallMs !== undefined && { stallMs }) };
+    return { target, ...at, poolId, imageId, snapId, sizeBytes, ...more };
   });
   return {
     schema: 1,
@@ -220,10 +243,10 @@ function setOf(
     createdAtMs: parts.now(),
     event: draft.event,
     ...(draft.reason === undefined ? {} : { reason: draft.reason }),
+    ...(draft.lifecycle === undefined ? {} : { lifecycle: draft.lifecycle }),
     ...(draft.policy === undefined ? {} : { policy: draft.policy.name }),
     wanted: draft.wanted,
-    quiesced: plan.quiesced,
-    instant: plan.instant,
+    ...achieved,
     way: 'native',
     disks,
     leftOut: plan.leftOut,
@@ -235,19 +258,19 @@ interface Work {
   readonly taking: Taking;
   readonly cluster: Cluster;
   readonly plan: Plan;
-  readonly made: readonly Made[];
+  readonly creation: Creation;
   /** From when all its snapshots were held. */
   set?: SnapshotSet;
 }
 
 /** Leaves nothing behind, or says what may be left. */
 async function cleanUp(work: Work, error: OperatingError): Promise<SetFailure> {
-  const { taking, cluster, plan, made, set } = work;
+  const { taking, cluster, plan, creation, set } = work;
   const { job, draft } = taking;
   // Asked to end, it may be by siphond's own end: then the next start tries the event again.
   const failed = job.signal.aborted ? {} : { error: error.toWire() };
   job.step('discarding', { draft, plan, ...(set === undefined ? {} : { set }), ...failed });
-  const known = made.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const known = creation.kind === 'made' ? creation.made : creation.known;
   const leftovers: DeleteData = set === undefined ? { leftovers: plan } : { set };
   try {
     await (set === undefined ? discardPlan(cluster, plan, known) : discardSet(cluster, set));
@@ -255,15 +278,8 @@ async function cleanUp(work: Work, error: OperatingError): Promise<SetFailure> {
     if (!(left instanceof OperatingError)) throw left;
     return new SetFailure(error, leftovers);
   }
-  const isUncertain = made.some((each) => each.status === 'rejected' && mayStillBe(each.reason));
+  const isUncertain = creation.kind === 'failed' && creation.isUncertain;
   return new SetFailure(error, isUncertain ? leftovers : undefined);
-}
-
-/** The caller gave up, or was told so; the lock's owner may still carry it out. */
-function mayStillBe(error: unknown): boolean {
-  return (
-    !(error instanceof OperatingError) || ['unavailable', 'busy', 'cancelled'].includes(error.code)
-  );
 }
 
 function nothingChosen(subject: string, leftOut: SnapshotSet['leftOut']): OperatingError {

@@ -13,6 +13,7 @@ import type {
   SnapshotSet,
   SourceIds,
   SourceProperties,
+  Wanted,
 } from './vocabulary.ts';
 
 export const API_SOCKET = '/run/siphon/siphon.sock';
@@ -90,11 +91,16 @@ export interface StartRequest {
 }
 
 /**
- * POST /v1/snapshots -> JobLine…, done with a SnapshotSet. GET /v1/snapshots[?domain=][&allHosts=true] ; GET /v1/snapshots/ID -> a set of these ;
- * POST /v1/snapshots/ID/protect, /unprotect -> SnapshotSet ; DELETE /v1/snapshots/ID
+ * POST /v1/snapshots -> JobLine… of the first, done with SnapshotCreateAnswer. GET /v1/snapshots[?domain=][&allHosts=true] ; GET /v1/snapshots/ID -> a
+ * set of these ; POST /v1/snapshots/ID/protect, /unprotect -> SnapshotSet ; DELETE /v1/snapshots/ID
  */
-export interface SnapshotCreateRequest {
-  readonly domain: string;
+export interface SnapshotCreateRequest extends Partial<Wanted> {
+  readonly domains: readonly string[];
+}
+export interface SnapshotCreateAnswer {
+  readonly sets: readonly SnapshotSet[];
+  /** Where several were asked for; else the request fails. */
+  readonly failed: readonly { readonly domain: string; readonly error: WireError }[];
 }
 /** `allHosts`: as Ceph has them recorded, those of other hosts too; else as the catalogue knows them. */
 export interface SnapshotsAnswer {

@@ -73,8 +73,8 @@ export interface Held {
 export interface HoldMethods {
   holdable: { params: { readonly domain: string }; result: Holdable };
   /**
-   * Notes durably that the domain is about to be held, and has PID 1 release it after `deadlineMs`, whoever is dead by then. Before
-   * any hold. @throws OperatingError busy: it is noted already; unavailable: PID 1 does not take it, and the guest must not be held
+   * Notes durably that the domain is about to be held, and has PID 1 release it after `deadlineMs`, whoever is dead by then; a hold
+   * brings that forward. Before any hold. @throws OperatingError busy: it is noted already; unavailable: PID 1 does not take it, and the guest must not be held
    */
   guard: { params: { readonly domain: string; readonly deadlineMs: number }; result: null };
   /**
@@ -88,6 +88,8 @@ export interface HoldMethods {
       readonly suspends: boolean;
       /** For the freeze. */
       readonly timeoutMs: number;
+      /** From now on: the guard's is no later. */
+      readonly deadlineMs: number;
     };
     result: Held;
   };
@@ -99,6 +101,8 @@ export interface HoldMethods {
       readonly holdMs: number;
       readonly suspendedMs: number;
       readonly frozenMs: number;
+      /** All that `hold` got was still so now. False: an operator or the guard ended it before, and nothing may be claimed of it. */
+      readonly wasHeldThroughout: boolean;
     };
   };
   /** Domains that are noted as held, also by former workers: to be released. */

@@ -2,7 +2,7 @@
 // on file descriptor 3 of the worker. The worker is silent until `init`; then it says `ready` or `init-failed`.
 
 import type { WireError } from './errors.ts';
-import type { HoldMethods } from './hold-protocol.ts';
+import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
   Ability,

@@ -1,10 +1,17 @@
 // siphon snapshot create|list|get|protect|unprotect|delete|prune: snapshot sets of domains.
 
-import type { Command } from 'commander';
-import type { PruneAnswer, PruneRequest, SnapshotsAnswer } from '../../wire/api.ts';
-import type { SetDisk, SnapshotSet } from '../../wire/vocabulary.ts';
+import { type Command, Option } from 'commander';
+import type {
+  PruneAnswer,
+  PruneRequest,
+  SnapshotCreateAnswer,
+  SnapshotCreateRequest,
+  SnapshotsAnswer,
+} from '../../wire/api.ts';
+import { fromWire } from '../../wire/errors.ts';
+import type { Devices, SetDisk, SnapshotSet, Wanted } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
-import { print, printJson, sheet, table, time } from '../output.ts';
+import { print, printJson, reportError, sheet, table, time } from '../output.ts';
 import { createScreen, follow } from '../watch.ts';
 
 interface JsonOption {
@@ -21,9 +28,22 @@ export function addSnapshot(program: Command): void {
   snapshot
     .command('create')
     .description(
-      "snapshot a domain's RBD disks now; a running guest is not quiesced, and the set says so",
+      "snapshot domains' RBD disks now: all disks at one instant, quiesced where the guest can; several domains are held together",
     )
-    .argument('<DOMAIN>', 'name or UUID')
+    .argument('<DOMAIN...>', 'names or UUIDs')
+    .option('--devices <LIST>', 'all, root, or targets: vda,vdb (default: all)')
+    .addOption(
+      new Option(
+        '--quiesce <HOW>',
+        'freeze the filesystems by the guest agent (default: try)',
+      ).choices(['none', 'try', 'require']),
+    )
+    .addOption(
+      new Option(
+        '--instant <HOW>',
+        'suspend the vCPUs: auto, where there are several disks; suspend; none (default: auto)',
+      ).choices(['auto', 'suspend', 'none']),
+    )
     .option('--json', 'print JSON')
     .action(create);
   snapshot
@@ -67,12 +87,39 @@ const PROTECTIONS = [
   ['unprotect', 'let sets be pruned and deleted again'],
 ] as const;
 
-async function create(domain: string, options: JsonOption): Promise<void> {
-  using screen = createScreen(options.json === true);
-  const result = await follow(createClient().watch('/v1/snapshots', { domain }), domain, screen);
+interface CreateOptions extends JsonOption, Partial<Omit<Wanted, 'devices'>> {
+  readonly devices?: string;
+}
+
+async function create(domains: readonly string[], options: CreateOptions): Promise<void> {
+  const { json, devices, ...wanted } = options;
+  const request: SnapshotCreateRequest = {
+    domains,
+    ...wanted,
+    ...(devices !== undefined && { devices: devicesOf(devices) }),
+  };
+  using screen = createScreen(json === true);
+  const answer = await follow(
+    createClient().watch('/v1/snapshots', request),
+    domains.join(' '),
+    screen,
+  );
   screen[Symbol.dispose]();
-  if (options.json) printJson(result);
-  else print(row(result as SnapshotSet).join('  '));
+  const { sets, failed } = answer as SnapshotCreateAnswer;
+  if (json) printJson(sets);
+  else for (const set of sets) print(told(set));
+  for (const { error } of failed) process.exitCode = reportError(fromWire(error), json === true);
+}
+
+function devicesOf(text: string): Devices {
+  return text === 'all' || text === 'root' ? text : text.split(',').filter((each) => each !== '');
+}
+
+/** What was got, in one line; and what was not, though it was tried. */
+function told(set: SnapshotSet): string {
+  const held = set.holdMs === undefined ? '' : `  held ${Math.round(set.holdMs)} ms`;
+  const why = set.whyNotQuiesced === undefined ? '' : `\nnot quiesced: ${set.whyNotQuiesced}`;
+  return `${row(set).join('  ')}${held}${why}`;
 }
 
 interface ListOptions extends JsonOption {

@@ -7,7 +7,13 @@ import type { Services } from './services.ts';
 import { answerLong } from './stream.ts';
 
 const Text = z.string().min(1).max(4096);
-const Create = z.strictObject({ domain: Text });
+const DOMAINS_MAX = 64;
+const Create = z.strictObject({
+  domains: z.array(Text).min(1).max(DOMAINS_MAX),
+  devices: z.union([z.enum(['all', 'root']), z.array(Text).min(1).max(100)]).exactOptional(),
+  quiesce: z.enum(['none', 'try', 'require']).exactOptional(),
+  instant: z.enum(['auto', 'suspend', 'none']).exactOptional(),
+});
 const List = z.strictObject({
   domain: Text.exactOptional(),
   allHosts: z.enum(['true', 'false']).default('false'),
@@ -28,8 +34,9 @@ export function addSnapshotReads(app: FastifyInstance, services: Services): void
 
 export function addSnapshotChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
   app.post('/v1/snapshots', async (request, reply) => {
-    const { domain } = Create.parse(request.body);
-    const work = change(request, 'snapshot create', domain, () => services.takeSnapshot(domain));
+    const asked = Create.parse(request.body);
+    const subject = asked.domains.join(' ');
+    const work = change(request, 'snapshot create', subject, () => services.takeSnapshots(asked));
     await answerLong(reply, services.jobs, work);
   });
   app.delete('/v1/snapshots/:id', async (request) => {

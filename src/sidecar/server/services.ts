@@ -15,6 +15,7 @@ import type {
   PruneAnswer,
   PruneRequest,
   ReloadAnswer,
+  SnapshotCreateRequest,
   SnapshotsAnswer,
   StatusAnswer,
   WarmRequest,
@@ -41,7 +42,7 @@ export interface Services {
   unpin(base: string): Promise<Base>;
   evict(request: EvictRequest): Promise<EvictAnswer>;
   start(domain: string): Promise<LongWork>;
-  takeSnapshot(domain: string): Promise<LongWork>;
+  takeSnapshots(request: SnapshotCreateRequest): Promise<LongWork>;
   listSnapshots(domain: string | undefined, isOfAllHosts: boolean): Promise<SnapshotsAnswer>;
   getSnapshot(id: string): KeptSet;
   protectSnapshot(id: string, isProtected: boolean): Promise<SnapshotSet>;

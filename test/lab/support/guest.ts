@@ -31,7 +31,7 @@ export interface Guest {
   uuid?: string;
   /** vda, vdb, ... in this order. */
   disks: GuestDisk[];
-  /** Options of the guest's init: `tiny.mkfs=1 tiny.mark=TEXT tiny.writer=1`. */
+  /** Options of the guest's init: `tiny.mkfs=1 tiny.mark=TEXT tiny.writer=1 tiny.order=vdb,vdc`. */
   cmdline?: string;
   memoryMiB?: number;
   /** A unix socket on which its serial console is, instead of the log: a root shell (`guestShell`). */

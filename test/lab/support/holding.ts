@@ -33,7 +33,7 @@ export function holderOf(worker: Worker<LibvirtMethods>, domain: string) {
       quiesce: LibvirtMethods['hold']['params']['quiesce'],
       suspends = true,
       timeoutMs = 10_000,
-    ) => worker.call('hold', { domain, quiesce, suspends, timeoutMs }, soon),
+    ) => worker.call('hold', { domain, quiesce, suspends, timeoutMs, deadlineMs: 60_000 }, soon),
     release: () => worker.call('release', { domain }, soon),
   };
 }

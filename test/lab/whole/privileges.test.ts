@@ -142,6 +142,7 @@ test('the units are exposed by 2.0 at most, and limit what the page and the code
   for (const unit of [
     'siphond.service',
     'siphon-libvirt@.service',
+    'siphon-guard@.service',
     'siphon-evict.service',
     'siphon-prune.service',
   ]) {

@@ -100,7 +100,7 @@ test('a shutdown: every disk, a barrier, and the content is what the guest wrote
 
 test('keep_last: daily stops do not pile up; manual sets are not pruned', async () => {
   const [image = ''] = await domain('stop-daily');
-  const manual = await siphonJson<Sets[number]>('snapshot', 'create', 'stop-daily');
+  const [manual] = await siphonJson<[Sets[number]]>('snapshot', 'create', 'stop-daily');
   assert.equal(manual.event, 'manual');
   for (let day = 0; day < 4; day += 1) {
     await must('virsh', '-q', 'start', 'stop-daily');
@@ -229,7 +229,7 @@ test('a policy with a typo changes nothing and is reported', async () => {
 test('delete removes the snapshots, the records, and nothing else', async () => {
   const [image = ''] = await domain('stop-deleted');
   await must('rbd', 'snap', 'create', '--no-progress', `${image}@mine`);
-  const set = await siphonJson<Sets[number]>('snapshot', 'create', 'stop-deleted');
+  const [set] = await siphonJson<[Sets[number]]>('snapshot', 'create', 'stop-deleted');
   assert.equal(set.quiesced, 'none');
   assert.equal((await siphon('snapshot', 'delete', set.id)).code, 0);
   assert.deepEqual(await markedSnapshots(image), []);

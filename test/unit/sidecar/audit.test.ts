@@ -34,7 +34,7 @@ describe('a change', () => {
         { what: 'evict', subject: 'b c' },
       ],
       ['/v1/start', { domain: 'd' }, 'POST', { what: 'start', subject: 'd', result: 'begun' }],
-      ['/v1/snapshots', { domain: 'd' }, 'POST', { what: 'snapshot create', result: 'begun' }],
+      ['/v1/snapshots', { domains: ['d'] }, 'POST', { what: 'snapshot create', result: 'begun' }],
       ['/v1/snapshots/i', undefined, 'DELETE', { what: 'snapshot delete', subject: 'i' }],
       [
         '/v1/jobs/none/cancel',
@@ -59,7 +59,7 @@ describe('a change', () => {
         return {
           warm: begin,
           start: begin,
-          takeSnapshot: begin,
+          takeSnapshots: begin,
           describe: () => Promise.resolve(),
           deleteSnapshot: () => Promise.resolve(),
           pin: () => Promise.resolve(base as never),

@@ -4,7 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { parseDomain } from '../../../src/domain/domain.ts';
-import { type DiskUse, decideManual, decideRelease } from '../../../src/snapshot/decide.ts';
+import {
+  type DiskUse,
+  decideAsked,
+  decidePrepare,
+  decideRelease,
+} from '../../../src/snapshot/decide.ts';
 import { chooseDisks } from '../../../src/snapshot/disks.ts';
 import { ownerOf } from '../../../src/snapshot/neighbours.ts';
 import { newSetId, snapshotName } from '../../../src/snapshot/set-id.ts';
@@ -71,6 +76,7 @@ test('whatever the facts: never of nothing, of what runs, of a dead lock; a clai
         each.disks.every((disk) => disk.lockOwners.every((one) => disk.watchers.includes(one))),
       );
       if (each.isLate) assert.deepEqual(owners, []);
+      assert.equal(decision.kind, 'take', 'who is off needs no hold');
       if (decision.quiesced !== 'none') assert.equal(each.reason, 'shutdown');
       if (decision.quiesced !== 'none' || decision.instant === 'barrier')
         assert.deepEqual(owners, []);
@@ -79,17 +85,30 @@ test('whatever the facts: never of nothing, of what runs, of a dead lock; a clai
   );
 });
 
-test('an operator’s set: a barrier only where the domain is off and nobody has its disks', () => {
-  const instant = (isActive: boolean, disks: readonly DiskUse[]) => {
-    const decision = decideManual({ isActive, disks });
-    return decision.kind === 'take' ? decision.instant : 'skip';
+test('an operator’s set: whoever runs is held; a barrier without that only where nobody has the disks', () => {
+  const wanted = { quiesce: 'none', instant: 'auto' } as const;
+  const instant = (isActive: boolean | undefined, disks: readonly DiskUse[], more = {}) => {
+    const decision = decideAsked({ ...wanted, isActive, disks, ...more });
+    return decision.kind === 'take' ? decision.instant : decision.kind;
   };
   assert.equal(instant(false, [FREE, FREE]), 'barrier');
-  assert.equal(instant(true, [FREE, FREE]), 'none');
+  assert.equal(instant(true, [FREE, FREE]), 'hold');
+  assert.equal(instant(true, [OWNED, OWNED], { instant: 'none' }), 'none');
   assert.equal(instant(false, [FREE, OWNED]), 'none');
+  assert.equal(instant(undefined, [FREE, FREE]), 'none');
   assert.equal(instant(true, [OWNED]), 'single');
+  assert.equal(instant(true, [OWNED], { quiesce: 'try' }), 'hold');
   assert.equal(instant(true, [DEAD]), 'skip');
+  assert.equal(instant(undefined, [OWNED], { quiesce: 'require' }), 'skip');
   assert.equal(instant(false, []), 'skip');
+});
+
+test('before a start, only disks that nobody has open', () => {
+  const kind = (...disks: DiskUse[]) => decidePrepare({ disks }).kind;
+  assert.equal(kind(FREE, FREE), 'take');
+  assert.equal(kind(FREE, OWNED), 'skip');
+  assert.equal(kind({ ...FREE, watchers: ['client.9'] }), 'skip');
+  assert.equal(kind(), 'skip');
 });
 
 test('disks are chosen once each, and whatever is left out has its reason', () => {

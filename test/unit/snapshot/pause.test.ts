@@ -38,7 +38,7 @@ test('an operator is refused before anything is begun; what there is can be dele
   await life.settle();
   made.pauses = [{ work: 'snapshots', sinceMs: 0 }];
   const jobs = made.jobs.size;
-  await assert.rejects(life.room.create(UUID), {
+  await assert.rejects(life.room.create([UUID]), {
     code: 'refused',
     hint: /siphon resume snapshots/,
   });

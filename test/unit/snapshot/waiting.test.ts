@@ -139,8 +139,8 @@ test('after a day a set that waits is given up, and said to be', async () => {
 test('a set that waits can be cancelled, and an operator’s never waits', async () => {
   const made = world();
   const life = await stopWhileDown(made);
-  const { finished } = await life.room.create('vm');
-  await assert.rejects(finished, isError('unavailable'));
+  const [begun] = await life.room.create(['vm']);
+  await assert.rejects(begun?.finished as Promise<unknown>, isError('unavailable'));
   assert.deepEqual(
     [...made.jobs.values()].map((job) => job.state),
     ['open', 'failed'],

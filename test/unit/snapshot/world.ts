@@ -11,16 +11,13 @@ import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
 import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
 import type { SetState } from '../../../src/wire/api.ts';
 import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
+import type { Holdable, HoldMethods } from '../../../src/wire/hold-protocol.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
 import type { Pause } from '../../../src/wire/pause.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
 import type { Policy, ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
-import type {
-  CephMethods,
-  ClusterHealth,
-  ImageAt,
-  SnapshotAt,
-} from '../../../src/wire/worker-protocol.ts';
+import type { ClusterHealth, ImageAt } from '../../../src/wire/worker-protocol.ts';
+import { armMethods, cephMethods, holdMethods } from './fakes.ts';
 
 export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
 
@@ -60,6 +57,13 @@ export class World {
   client = 'client.100';
   /** Why it stopped, as its state says; undefined: libvirt does not know. */
   stopReason: ReleaseReason | undefined;
+  /** Of the guest, by siphon: noted, and held. What PID 1 does with what is noted is not here. */
+  readonly guarded = new Set<string>();
+  readonly held = new Set<string>();
+  /** What libvirt says of a hold. */
+  holdable: Holdable = { kind: 'running' };
+  /** What a freeze gets: filesystems, or why not. */
+  frozen: number | string = 2;
   /** May throw, or wait, before libvirt answers. */
   beforeLibvirt: () => Promise<void> | void = () => undefined;
   domainXml = '';
@@ -211,7 +215,11 @@ export class Life {
   }
 
   #libvirt(): LibvirtPort {
-    const answer = async (method: string) => {
+    const holds = holdMethods(this.#world);
+    const answer = async (method: string, params: never) => {
+      if (Object.hasOwn(holds, method)) {
+        return this.#native(async () => holds[method as keyof HoldMethods](params));
+      }
       await this.#world.beforeLibvirt();
       const { isActive, domainXml, stopReason: reason } = this.#world;
       if (isActive === undefined) throw failure('unavailable');
@@ -224,87 +232,32 @@ export class Life {
   }
 
   /** Each call may be the last before its effect, and after it. */
+  async #native<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      this.#effect();
+      const result = await call();
+      this.#effect();
+      return result;
+    } catch (error) {
+      if (error instanceof Dead) return new Promise(() => undefined);
+      throw error;
+    }
+  }
+
   #ceph(): CephPort {
     const world = this.#world;
-    const methods = cephMethods(world);
+    const methods = { ...cephMethods(world), ...armMethods(world) };
     const answer = async (method: keyof typeof methods, params: never) => {
-      try {
-        this.#effect();
+      // When a commit comes is nobody's effect.
+      if (method === 'armEnd') return methods[method](params);
+      return this.#native(async () => {
         await world.beforeCeph(method, params);
         await new Promise((resolve) => setImmediate(resolve));
-        const result = methods[method](params);
-        this.#effect();
-        return result;
-      } catch (error) {
-        if (error instanceof Dead) return new Promise(() => undefined);
-        throw error;
-      }
+        return methods[method](params);
+      });
     };
     return { call: answer as unknown as CephPort['call'] };
   }
-}
-
-type Asked =
-  | 'status'
-  | 'dropLock'
-  | 'imageUse'
-  | 'clusterHealth'
-  | 'createSnapshot'
-  | 'removeSnapshot'
-  | 'listMarked'
-  | 'putSet'
-  | 'removeSet';
-type Fake = { [K in Asked]: (params: CephMethods[K]['params']) => CephMethods[K]['result'] };
-
-function cephMethods(world: World): Fake {
-  const at = (image: Image, snapId: number, snap: string): SnapshotAt => {
-    return { poolId: 3, namespace: '', imageId: image.imageId, snapId, snap };
-  };
-  return {
-    imageUse(params) {
-      const { imageId, lockOwners, watchers, snaps } = world.image(params);
-      return {
-        imageId,
-        poolId: 3,
-        sizeBytes: 4096,
-        lockOwners: [...lockOwners],
-        watchers: [...watchers],
-        snapshots: snaps.size,
-      };
-    },
-    clusterHealth: () => world.health,
-    status: () => ({ fsid: FSID, client: world.client }),
-    dropLock({ client, ...params }) {
-      const image = world.image(params);
-      if (client === world.client || !image.lockOwners.includes(client)) return { was: 'absent' };
-      image.lockOwners = image.lockOwners.filter((each) => each !== client);
-      return { was: 'dropped' };
-    },
-    createSnapshot(params) {
-      const image = world.image(params);
-      const snapId = world.nextSnapId();
-      image.snaps.set(snapId, params.snap);
-      return { ...at(image, snapId, params.snap), sizeBytes: 4096 };
-    },
-    removeSnapshot({ imageId, snapId, snap }) {
-      const image = [...world.images.values()].find((each) => each.imageId === imageId);
-      if (image?.snaps.get(snapId) !== snap) return { was: 'absent' };
-      image.snaps.delete(snapId);
-      return { was: 'removed' };
-    },
-    listMarked(params) {
-      const image = world.image(params);
-      return [...image.snaps].map(([snapId, snap]) => at(image, snapId, snap));
-    },
-    putSet(set) {
-      world.omap.set(set.id, structuredClone(set));
-      return null;
-    },
-    removeSet(set) {
-      world.omap.delete(set.id);
-      return null;
-    },
-  };
 }
 
 export function releaseOf(xml: string, reason: ReleaseReason = 'shutdown', isLate = false) {

@@ -78,7 +78,9 @@ export class Holds {
   hold(params: Params<'hold'>, signal: AbortSignal): Promise<Held> {
     return this.#turns.take(params.domain, async () => {
       const fromMs = monotonicMs();
-      const held = new Hold(this.#ask, this.#parts.notes, await this.#guarded(params.domain));
+      const guarded = await this.#guarded(params.domain);
+      const deadlineMs = Math.min(guarded.deadlineMs, fromMs + params.deadlineMs);
+      const held = new Hold(this.#ask, this.#parts.notes, { ...guarded, deadlineMs });
       try {
         const frozen = params.quiesce === 'none' ? {} : await held.freeze(params.timeoutMs);
         if (params.quiesce === 'require' && frozen.frozen === undefined) {

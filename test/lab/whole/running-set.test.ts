@@ -1,0 +1,128 @@
+// Sets of running guests: all disks at one instant, quiesced, held for a short time, as `rbd`, `virsh` and the guest's own numbers show.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import { domainState, markedSnapshots } from '../support/domains.ts';
+import { must, sh } from '../support/host.ts';
+import { fileCleanup } from '../support/images.ts';
+import { areOfOneInstant, numbersAt, type Ordered, startOrdered } from '../support/ordered.ts';
+import { answering, siphon, siphonJson } from '../support/siphon.ts';
+
+const cleanup = fileCleanup();
+const SETS = process.env['SIPHON_SOAK'] === '1' ? 300 : 6;
+let guest: Ordered;
+let other: Ordered;
+
+before(async () => {
+  await answering();
+  [guest, other] = await Promise.all([
+    startOrdered(cleanup, 'held-a'),
+    startOrdered(cleanup, 'held-b'),
+  ]);
+});
+
+const create = (...args: string[]) => siphonJson<SnapshotSet[]>('snapshot', 'create', ...args);
+
+/** Nobody is held, and no guard waits. */
+async function assertLetGo(...names: string[]): Promise<void> {
+  for (const name of names) {
+    assert.equal(await domainState(name), 'running');
+    const asked = ['qemu-agent-command', name, '{"execute":"guest-fsfreeze-status"}'];
+    assert.match(await must('virsh', ...asked), /"thawed"/);
+  }
+  assert.equal(await sh("systemctl list-units --no-legend 'siphon-guard@*' | wc -l"), '0');
+  assert.equal(await sh('ls /run/siphon/held | wc -l'), '0');
+}
+
+/** How often the guest was frozen, as its own agent's hook wrote down. */
+async function freezesOf(name: string): Promise<number> {
+  const ask = (execute: string, more: object) =>
+    must('virsh', 'qemu-agent-command', name, JSON.stringify({ execute, arguments: more }));
+  const { return: handle } = JSON.parse(
+    await ask('guest-file-open', { path: '/run/fsfreeze.log', mode: 'r' }),
+  ) as { return: number };
+  const { return: read } = JSON.parse(await ask('guest-file-read', { handle, count: 65_536 })) as {
+    return: { 'buf-b64': string };
+  };
+  await ask('guest-file-close', { handle });
+  const text = Buffer.from(read['buf-b64'], 'base64').toString();
+  return text.split('\n').filter((line) => line === 'freeze').length;
+}
+
+test('sets of a writing guest: every disk at one instant, frozen, and the guest goes on', async (t) => {
+  const holds: number[] = [];
+  for (let each = 0; each < SETS; each += 1) {
+    const [set] = await create(guest.name);
+    assert.ok(set);
+    assert.equal(set.instant, 'barrier');
+    assert.equal(set.quiesced, 'filesystem', set.whyNotQuiesced ?? '');
+    const numbers = await numbersAt(guest.images, `siphon.${set.id}`);
+    assert.ok(areOfOneInstant(numbers), `not of one instant: ${numbers.join(', ')}`);
+    assert.ok((set.holdMs ?? 0) > 0 && (set.holdMs ?? 0) < 5000, `held ${set.holdMs} ms`);
+    for (const disk of set.disks) assert.ok((disk.stallMs ?? -1) >= 0);
+    holds.push(Math.round(set.holdMs ?? 0));
+    await must('siphon', 'snapshot', 'delete', set.id);
+  }
+  t.diagnostic(`held for ${holds.join(', ')} ms`);
+  await assertLetGo(guest.name);
+  const [before_ = 0] = await numbersAt(guest.images);
+  const goesOn = async () => ((await numbersAt(guest.images))[0] ?? 0) > before_;
+  assert.ok((await goesOn()) || (await goesOn()), 'the guest does not write any more');
+});
+
+test('the frozen filesystem needs no recovery; without a freeze it does, and the set says so', async () => {
+  const features = async (id: string) =>
+    sh(`f=$(mktemp); rbd export --no-progress vms/${guest.name}-root@siphon.${id} - >$f
+      dumpe2fs -h $f 2>/dev/null | grep -i '^Filesystem features'; rm $f`);
+  const [frozen] = await create(guest.name, '--quiesce', 'require');
+  assert.doesNotMatch(await features(frozen?.id ?? ''), /needs_recovery/);
+  const [plain] = await create(guest.name, '--quiesce', 'none');
+  assert.deepEqual([plain?.quiesced, plain?.instant], ['none', 'barrier']);
+  assert.match(await features(plain?.id ?? ''), /needs_recovery/);
+});
+
+test('several domains in one call share one instant', async () => {
+  const sets = await create(guest.name, other.name);
+  assert.deepEqual(
+    sets.map(({ domainName, instant }) => [domainName, instant]),
+    [
+      [guest.name, 'barrier'],
+      [other.name, 'barrier'],
+    ],
+  );
+  for (const [index, { images }] of [guest, other].entries()) {
+    assert.ok(areOfOneInstant(await numbersAt(images, `siphon.${sets[index]?.id}`)));
+  }
+  await assertLetGo(guest.name, other.name);
+});
+
+test('a domain that somebody has paused is busy, and stays paused', async () => {
+  await must('virsh', '-q', 'suspend', guest.name);
+  try {
+    const asked = await siphon('snapshot', 'create', guest.name);
+    assert.equal(asked.code, 6, asked.stderr);
+    assert.match(asked.stderr, /paused/);
+    assert.equal(await domainState(guest.name), 'paused');
+  } finally {
+    await must('virsh', '-q', 'resume', guest.name);
+  }
+  await assertLetGo(guest.name);
+});
+
+test('while the monitor does not answer, no guest is touched', async () => {
+  const image = guest.images[0] as string;
+  const marked = await markedSnapshots(image);
+  const frozen = await freezesOf(guest.name);
+  assert.ok(frozen > 0, 'the guest keeps no count of its freezes');
+  await sh('systemctl kill --kill-whom=main -s STOP ceph-mon-a');
+  try {
+    const asked = await siphon('snapshot', 'create', guest.name);
+    assert.equal(asked.code, 7, asked.stderr);
+    await assertLetGo(guest.name);
+  } finally {
+    await sh('systemctl kill --kill-whom=main -s CONT ceph-mon-a');
+  }
+  assert.deepEqual(await markedSnapshots(image), marked);
+  assert.equal(await freezesOf(guest.name), frozen, 'a freeze was asked for');
+});

@@ -82,7 +82,8 @@ const further = (toml: string): Fault => ({
 });
 const capsOf = (user: string, mon: string, osd: string) =>
   `ceph auth caps client.${user} mon '${mon}' osd '${osd}'`;
-/** As prepare-host.sh gives them: of all pools. */
+/** As prepare-host.sh gives them: of all pools, and what monitors of Ceph 16 want. */
+const MON_CAPS = 'allow r, allow command "osd pool op unmanaged-snap"';
 const SNAPSHOT_CAPS =
   'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets';
 const keyring = (make: string): Fault => ({
@@ -122,11 +123,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   'caps-missing': {
     make: capsOf('siphon-snapshot', 'allow r', 'profile rbd-read-only'),
-    undo: capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS),
+    undo: capsOf('siphon-snapshot', MON_CAPS, SNAPSHOT_CAPS),
   },
   'may-blocklist': {
     make: capsOf('siphon-fill', 'profile rbd', 'profile rbd-read-only'),
-    undo: capsOf('siphon-fill', 'allow r', 'profile rbd-read-only'),
+    undo: capsOf('siphon-fill', MON_CAPS, 'profile rbd-read-only'),
   },
   'vm-key-cannot-break-locks': {
     make: `ceph auth get client.libvirt -o /root/libvirt.caps
@@ -194,14 +195,14 @@ test('a disk that is a clone of what the snapshot user may not read', async () =
     rbd rm --no-progress ${pool}/disk
     rbd clone --rbd-default-clone-format 2 ${parent}/parent@snap ${pool}/disk`);
   await sh(
-    capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS.replace('only,', `only pool=${pool},`)),
+    capsOf('siphon-snapshot', MON_CAPS, SNAPSHOT_CAPS.replace('only,', `only pool=${pool},`)),
   );
   try {
     const { findings } = await examine();
     const told = findings.find(({ what }) => what.includes('a clone of'));
     assert.equal(told?.code, 'caps-missing', JSON.stringify(findings));
   } finally {
-    await sh(capsOf('siphon-snapshot', 'allow r', SNAPSHOT_CAPS));
+    await sh(capsOf('siphon-snapshot', MON_CAPS, SNAPSHOT_CAPS));
   }
   await isHealthy();
   await sh(`rbd rm --no-progress ${pool}/disk; rbd create --size 4M ${pool}/disk`);

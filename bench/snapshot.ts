@@ -70,7 +70,8 @@ async function openSite(guest: Ordered): Promise<Site> {
   const domainUuid = (await must('virsh', 'domuuid', guest.name)).trim();
   const wait = (ms: number, signal: AbortSignal) =>
     delay(ms, undefined, { signal }).catch(() => undefined);
-  const parts = { libvirt, wait, log };
+  const counts = { commitMissed: () => undefined, guestHeld: () => undefined };
+  const parts = { libvirt, wait, log, counts };
   const leads = { armed: new HoldLeads(), unarmed: new HoldLeads() };
   let count = 0;
   const open = stack.move();

@@ -18,6 +18,13 @@ export interface Domain {
   /** What its own metadata says of its sets. */
   readonly wish: DomainWish;
   readonly disks: readonly Disk[];
+  /** State that is in no disk: where libvirt has it. */
+  readonly stateFiles: readonly StateFile[];
+}
+
+export interface StateFile {
+  readonly what: 'nvram' | 'tpm';
+  readonly path: string;
 }
 
 export interface Disk {
@@ -67,6 +74,7 @@ export function parseDomain(xml: string): Domain {
     ...(id === undefined ? {} : { id }),
     wish: readWish(siphonMetadata(root)),
     disks: childrenOf(child(root, 'devices'), 'disk').map(diskOf),
+    stateFiles: [...nvramOf(root), ...tpmsOf(root, uuid)],
   };
 }
 
@@ -74,6 +82,23 @@ export function parseDomain(xml: string): Domain {
 function domainId(root: XmlElement): number | undefined {
   const text = attribute(root, 'id') ?? '';
   return /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined;
+}
+
+/** `<nvram>PATH</nvram>`, or a `<source file>` in it. */
+function nvramOf(root: XmlElement): StateFile[] {
+  const nvram = child(child(root, 'os'), 'nvram');
+  const path = attribute(child(nvram, 'source'), 'file') ?? nvram?.text.trim() ?? '';
+  return path === '' ? [] : [{ what: 'nvram', path }];
+}
+
+/** Of an emulated one, where libvirt has it unless the XML says another place (qemu_tpm.c). */
+function tpmsOf(root: XmlElement, uuid: string): StateFile[] {
+  return childrenOf(child(root, 'devices'), 'tpm').flatMap((tpm): StateFile[] => {
+    const backend = child(tpm, 'backend');
+    if (attribute(backend, 'type') !== 'emulator') return [];
+    const path = attribute(child(backend, 'source'), 'path') ?? `/var/lib/libvirt/swtpm/${uuid}`;
+    return [{ what: 'tpm', path }];
+  });
 }
 
 function diskOf(disk: XmlElement): Disk {

@@ -11,4 +11,8 @@ export interface Counts {
   hookAnswered(operation: string, verdict: HookVerdict, seconds: number): void;
   /** A base that was here already served a request or a domain's start. */
   baseHeld(allocatedBytes: number): void;
+  /** The commit that so many guests were held for. */
+  commitMissed(guests: number): void;
+  /** A guest was let go after so long, in ms. */
+  guestHeld(ms: number): void;
 }

@@ -76,6 +76,27 @@ function combinations(labels: Labels): Record<string, string>[] {
 
 const HOOK_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+/** Around what a commit that is foreseen, and one that is not, cost a guest. */
+const HOLD_BUCKETS = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 3, 5];
+
+function holdMetrics(registry: Registry): Pick<Counts, 'commitMissed' | 'guestHeld'> {
+  const missed = new Counter({
+    name: 'siphon_missed_commits_total',
+    help: 'Guests that were held for a commit of the monitors that their snapshots missed.',
+    registers: [registry],
+  });
+  const held = new Histogram({
+    name: 'siphon_hold_duration_seconds',
+    help: 'How long running guests were held for their sets, frozen or suspended.',
+    buckets: HOLD_BUCKETS,
+    registers: [registry],
+  });
+  return {
+    commitMissed: (guests) => missed.inc(guests),
+    guestHeld: (ms) => held.observe(ms / 1000),
+  };
+}
+
 function countEvents(registry: Registry) {
   const count = (name: string, help: string, labels: Labels) =>
     counter(registry, name, help, labels);
@@ -109,6 +130,7 @@ function countEvents(registry: Registry) {
     buckets: HOOK_BUCKETS,
     registers: [registry],
   });
+  const holds = holdMetrics(registry);
   let bytesRead = 0;
   let bytesHeld = 0;
   const counts: Counts = {
@@ -128,6 +150,7 @@ function countEvents(registry: Registry) {
     hookAnswered: (operation, verdict, seconds) =>
       hook.observe({ operation: hookOperation(operation), verdict }, seconds),
     baseHeld: (allocatedBytes) => void (bytesHeld += allocatedBytes),
+    ...holds,
   };
   /** What fills that run have read counts as it is read, not at their ends. */
   const setBytesRead = (running: number) => {

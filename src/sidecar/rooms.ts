@@ -13,6 +13,7 @@ import {
   worldAt,
 } from '../cache/index.ts';
 import { createHookService, type HookService } from '../hook/service.ts';
+import { jitterOf } from '../snapshot/limits.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
 import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
@@ -138,7 +139,7 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
 }
 
 export function openSnapshots(
-  { config, journal, catalogue, pauses, log }: Stores,
+  { config, journal, catalogue, pauses, counts, log }: Stores,
   { clusters, libvirt }: Workers,
   policies: Policies,
   onDefect: (error: unknown) => void,
@@ -153,12 +154,14 @@ export function openSnapshots(
     policies: () => policies.current,
     pauses: () => pauses.current(),
     limits: () => config.snapshot,
+    jitterMs: () => jitterOf(config.snapshot.jitterMs, Math.random()),
     limit: (run) => {
       queue.concurrency = config.snapshot.atOnce;
       return queue.add(run);
     },
     host: hostname(),
     log,
+    counts,
     now: Date.now,
     wait: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined), // early will do
     onDefect,

@@ -44,6 +44,14 @@ export interface HoldParts {
   readonly log: {
     readonly warn: (fields: object, message: string) => void;
   };
+  readonly counts: HoldCounts;
+}
+
+export interface HoldCounts {
+  /** The commit that so many guests were held for. */
+  commitMissed(guests: number): void;
+  /** A guest was let go after so long, in ms. */
+  guestHeld(ms: number): void;
 }
 
 /** The last one waits for whichever commit comes: on a host where a hold takes longer than foreseen, a long hold is better than no set. */
@@ -71,6 +79,7 @@ export async function takeHeld(
     }
     left = members.filter((member) => !ended.has(member));
     if (left.length > 0) {
+      parts.counts.commitMissed(left.length);
       const domains = left.map(({ domainUuid }) => domainUuid);
       parts.log.warn(
         { domains },
@@ -203,11 +212,12 @@ async function createAll(world: World, hands: readonly Hand[], commit: Commit): 
 }
 
 /** Also of one whose hold failed: libvirt's worker knows what it has begun. What cannot be let go here, its guard lets go. */
-async function letGo({ libvirt, log }: World, hand: Hand): Promise<void> {
+async function letGo({ libvirt, log, counts }: World, hand: Hand): Promise<void> {
   if (hand.isGuarded === undefined) return;
   const { domainUuid: domain } = hand.member;
   try {
     hand.let = await libvirt.call('release', { domain }, DEADLINE_MS.release);
+    if (hand.let.holdMs > 0) counts.guestHeld(hand.let.holdMs);
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     log.warn({ domain, error: error.toWire() }, 'a guest could not be let go: its guard does it');

@@ -6,6 +6,7 @@ import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
 import type { Policy, ReleaseReason } from '../wire/vocabulary.ts';
+import type { HoldCounts } from './holds.ts';
 import type { Limits } from './limits.ts';
 
 export interface SnapshotParts {
@@ -21,11 +22,14 @@ export interface SnapshotParts {
   readonly pauses: () => readonly Pause[];
   /** What an operator lets a cluster be used for, now. */
   readonly limits: () => Limits;
+  /** How long a set that is in no hurry waits now. */
+  readonly jitterMs: () => number;
   /** Runs it when its turn comes: the bound on sets at once. */
   readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
   /** This host's name, for the record. */
   readonly host: string;
   readonly log: SnapshotLog;
+  readonly counts: HoldCounts;
   readonly now: () => number;
   /** Resolves after so many ms, or early when the signal aborts. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;

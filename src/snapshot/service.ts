@@ -151,8 +151,9 @@ class Room implements Snapshots {
   async onLifecycle(happened: Happened) {
     // What a hold does to a guest is an event, too.
     if (this.#slots.has(happened.uuid)) return;
-    const { policies } = this.#parts;
+    const { policies, wait, jitterMs } = this.#parts;
     if (!mayAsk(policies(), happened)) return;
+    if (happened.event === 'lifecycle') await wait(jitterMs(), new AbortController().signal);
     const { domain, xml } = await this.#definition(happened.uuid);
     const asked = evaluate(policies(), domain, happened);
     if (asked.kind === 'nothing' || this.#slots.has(domain.uuid)) return;

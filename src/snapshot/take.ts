@@ -1,7 +1,7 @@
 // Takes one set: look, decide, snapshots of all disks in parallel, look again, record in Ceph and catalogue. The journal knows
 // each step before its effect; on any failure what was taken is removed.
 
-import { parseDomain } from '../domain/domain.ts';
+import { type Domain, parseDomain } from '../domain/domain.ts';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
@@ -224,7 +224,7 @@ function setOf(
   parts: SnapshotParts,
   draft: Draft,
   plan: Plan,
-  domain: { readonly uuid: string; readonly name: string },
+  domain: Pick<Domain, 'uuid' | 'name' | 'stateFiles'>,
   { made, achieved }: Extract<Creation, { kind: 'made' }>,
 ): SnapshotSet {
   const disks = plan.disks.map(({ target, at }, index): SetDisk => {
@@ -250,6 +250,7 @@ function setOf(
     way: 'native',
     disks,
     leftOut: plan.leftOut,
+    ...(domain.stateFiles.length > 0 && { keptFiles: domain.stateFiles }),
     domainXml: draft.domainXml,
   };
 }

@@ -175,7 +175,8 @@ for (const [name, want] of [
 
 test('identity: a running domain has an id, a stopped one has none', () => {
   const running = parseDomain(domain('', `type='kvm' id='7'`));
-  assert.deepEqual(running, { uuid: UUID, name: 'vm1', id: 7, wish: { kind: 'none' }, disks: [] });
+  const rest = { wish: { kind: 'none' }, disks: [], stateFiles: [] };
+  assert.deepEqual(running, { uuid: UUID, name: 'vm1', id: 7, ...rest });
   assert.equal(parseDomain(domain('', `type='kvm' id='-1'`)).id, undefined);
   assert.equal(parseDomain(domain('').replace(UUID, UUID.toUpperCase())).uuid, UUID);
 });
@@ -217,3 +218,22 @@ for (const [what, xml] of [
     });
   });
 }
+
+test('state that is in no disk: NVRAM in both its forms, and an emulated TPM', () => {
+  const files = (inside: string) => parseDomain(domain(inside)).stateFiles;
+  const nvram = '/var/lib/libvirt/qemu/nvram/vm1_VARS.fd';
+  assert.deepEqual(files(`<os><nvram template='/t.fd'>${nvram}</nvram></os>`), [
+    { what: 'nvram', path: nvram },
+  ]);
+  const typed = `<os><nvram type='file'><source file='${nvram}'/></nvram></os>`;
+  assert.deepEqual(files(typed), [{ what: 'nvram', path: nvram }]);
+  const tpm = (backend: string) => `<devices><tpm model='tpm-crb'>${backend}</tpm></devices>`;
+  assert.deepEqual(files(tpm(`<backend type='emulator' version='2.0'/>`)), [
+    { what: 'tpm', path: `/var/lib/libvirt/swtpm/${UUID}` },
+  ]);
+  const elsewhere = `<backend type='emulator'><source type='dir' path='/tpm/vm1'/></backend>`;
+  assert.deepEqual(files(tpm(elsewhere)), [{ what: 'tpm', path: '/tpm/vm1' }]);
+  const passed = `<backend type='passthrough'><device path='/dev/tpm0'/></backend>`;
+  assert.deepEqual(files(tpm(passed)), []);
+  assert.deepEqual(files('<os><nvram/></os>'), []);
+});

@@ -18,6 +18,7 @@ const domain: Domain = {
   name: 'g',
   wish: { kind: 'none' },
   disks: [],
+  stateFiles: [],
 };
 const chain: DiskChain = { kind: 'known', target: 'vda', bases: [{ ids, format: 'raw' }] };
 const failure = (code: 'unavailable' | 'not-found') =>

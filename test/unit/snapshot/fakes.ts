@@ -14,7 +14,7 @@ type FakeOf<M, K extends keyof M> = {
 /** The monitors commit as soon as all is asked for. */
 export function armMethods(world: World): FakeOf<ArmMethods, keyof ArmMethods> {
   const prepared = new Map<string, readonly (ImageAt & { readonly snap: string })[]>();
-  const commit = Promise.withResolvers<{ tookMs: number }>();
+  let commit = Promise.withResolvers<{ tookMs: number }>();
   return {
     prepareSnapshots({ disks }) {
       for (const disk of disks) world.image(disk);
@@ -22,7 +22,10 @@ export function armMethods(world: World): FakeOf<ArmMethods, keyof ArmMethods> {
       prepared.set(name, disks);
       return { prepared: name };
     },
-    arm: () => ({ arm: 'a', intervalMs: 1000, rounds: 1, leftMs: 60_000 }),
+    arm() {
+      commit = Promise.withResolvers();
+      return { arm: 'a', intervalMs: 1000, rounds: 1, leftMs: 60_000 };
+    },
     armEnd: () => commit.promise,
     createPrepared(params) {
       assert.ok(world.held.size > 0, 'nobody is held');

@@ -25,6 +25,8 @@ class Site {
   readonly open = new Set<string>();
   readonly snaps = new Set<string>();
   readonly warnings: string[] = [];
+  readonly holdsMs: number[] = [];
+  missed = 0;
   readonly #script: Script;
   #commit = Promise.withResolvers<void>();
 
@@ -119,7 +121,11 @@ class Site {
         });
       });
     const warn = (_: object, text: string) => void this.warnings.push(text);
-    return { libvirt: this.libvirt, leads: new HoldLeads(), wait, log: { warn } };
+    const counts = {
+      commitMissed: (guests: number) => void (this.missed += guests),
+      guestHeld: (ms: number) => void this.holdsMs.push(ms),
+    };
+    return { libvirt: this.libvirt, leads: new HoldLeads(), wait, log: { warn }, counts };
   }
 }
 
@@ -168,6 +174,8 @@ test('snapshots that come long after their commit are removed, and the last try 
   assertTidy(site, members, outcomes);
   assert.equal(outcomes[0]?.kind === 'got' && outcomes[0].misses, 3);
   assert.equal(site.warnings.length, 3);
+  assert.equal(site.missed, 6, 'two guests, three times');
+  assert.equal(site.holdsMs.length, 8);
 });
 
 test('whatever fails, and whenever the commit comes: nobody stays held, and nothing is said that is not', async () => {

@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseDomain } from '../../../src/domain/domain.ts';
 import { domainXml, UUIDS } from '../hook/domains.ts';
 import { assertTidy, isError } from './tidy.ts';
-import { Life, World } from './world.ts';
+import { Life, policyOf, World } from './world.ts';
 
 const [UUID] = UUIDS;
 const XML = domainXml(UUID, ['root', 'data']);
@@ -75,4 +76,48 @@ test('domains that are asked for at once are held at once, and one that fails le
   await begun?.finished;
   assert.equal(more, undefined, 'the same domain by two names is one');
   assertTidy(made);
+});
+
+test('events of libvirt’s: a set where a policy asks for one, none of what siphon does itself', async () => {
+  const made = world();
+  made.policies = [policyOf({ name: 'up', on: ['started', 'lifecycle:resumed'], keepLast: 5 })];
+  const life = new Life(made);
+  await life.room.onLifecycle({ uuid: UUID, event: 'stopped', reason: 'shutdown' });
+  assert.equal(made.jobs.size, 0);
+  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
+  // The hold suspends and resumes it.
+  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
+  await life.settle();
+  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
+  await life.settle();
+  assertTidy(made);
+  assert.deepEqual(
+    [...made.catalogue.values()].map(({ event, lifecycle, policy, instant }) => {
+      return [event, lifecycle, policy, instant];
+    }),
+    [
+      ['started', undefined, 'up', 'barrier'],
+      ['lifecycle', 'resumed', 'up', 'barrier'],
+    ],
+  );
+});
+
+test('before a start: a set of what is on the disks, within the budget, and libvirt is asked nothing', async () => {
+  const made = world();
+  made.policies = [policyOf({ name: 'before', on: ['prepare'] })];
+  made.beforeLibvirt = () => assert.fail('libvirt waits for the hook');
+  const start = { domain: parseDomain(XML), xml: XML };
+  const life = new Life(made);
+  assert.equal(await life.room.onPrepare(UUID, made.nowMs + 5000, start), 'finished');
+  await life.settle();
+  assertTidy(made);
+  const [set] = made.catalogue.values();
+  assert.deepEqual([set?.event, set?.instant, set?.quiesced], ['prepare', 'barrier', 'none']);
+  made.nowMs += 1000;
+  made.beforeCeph = (method) =>
+    method === 'createSnapshot' ? new Promise((resolve) => setTimeout(resolve, 60)) : undefined;
+  assert.equal(await life.room.onPrepare(UUID, made.nowMs + 20, start), 'overtaken');
+  await life.settle();
+  assertTidy(made);
+  assert.equal(made.catalogue.size, 1, 'what the start overtook is discarded');
 });

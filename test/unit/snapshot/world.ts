@@ -208,6 +208,8 @@ export class Life {
         await promise;
         clearTimeout(timer);
       },
+      jitterMs: () => 1,
+      counts: { commitMissed: () => undefined, guestHeld: () => undefined },
       onDefect: (error) => {
         if (!(error instanceof Dead)) this.defects.push(error);
       },

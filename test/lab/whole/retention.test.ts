@@ -37,7 +37,11 @@ before(async () => {
   await writePolicy(9);
 });
 
-const create = () => siphonJson<KeptSet>('snapshot', 'create', NAME);
+const create = async (): Promise<KeptSet> => {
+  const [set] = await siphonJson<KeptSet[]>('snapshot', 'create', NAME);
+  assert.ok(set);
+  return set;
+};
 const list = () => siphonJson<KeptSet[]>('snapshot', 'list', NAME);
 const goes = ({ decisions }: PruneAnswer) =>
   decisions.filter(({ decision }) => decision === 'prune').map(({ set }) => set);

@@ -63,7 +63,7 @@ test('a set is in the cluster whose monitor, with its port, the disk names', asy
     ['second', 6799, 'ceph2', 'ceph'],
   ] as const) {
     const others = await snapshotsIn(other);
-    const set = JSON.parse(await takeSet(name, port)) as { id: string; fsid: string };
+    const [set] = JSON.parse(await takeSet(name, port)) as [{ id: string; fsid: string }];
     assert.equal(set.fsid, await sh(`ceph -c /etc/ceph/${conf}.conf fsid`));
     assert.equal(await snapshotsIn(conf), `siphon.${set.id}`);
     assert.equal(await snapshotsIn(other), others);

@@ -71,12 +71,16 @@ export async function startBackground(
   const recover = async () => void (await snapshots.recover());
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
+  const lettingGo = loop('held guests', () => snapshots.letGo(), { settleMs: 0 });
   const all = () => parts.clusters.all;
   const adopting = createAdoption({ clusters: all, adopt: (sets) => snapshots.adopt(sets), log });
   loop('lost sets', adopting).poke();
   // A set may wait for libvirt to say why its domain stopped.
   parts.onLibvirt((event) => {
-    if (event.what === 'connected') recovering.poke();
+    if (event.what === 'connected') {
+      lettingGo.poke();
+      recovering.poke();
+    }
     if (event.what === 'lifecycle' && event.event === 'undefined')
       snapshots.onUndefined(event.uuid);
   });

@@ -67,6 +67,8 @@ export interface Snapshots {
   prune(how: { readonly isDryRun: boolean; readonly domainUuid?: string }): readonly Retained[];
   /** libvirt has undefined the domain: sets that keep Nova or Cinder from deleting its disks are removed, in the background. */
   onUndefined(domainUuid: string): void;
+  /** Lets guests go that an earlier life, or a worker that is gone, has left held. Call it whenever libvirt is connected; else their guards do it. */
+  letGo(): Promise<void>;
   /** Finishes, undoes or tries again what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<Recovered>;
   /** Of the sets that Ceph knows, takes up those of this host that the catalogue has lost; gives their ids. */
@@ -232,8 +234,7 @@ class Room implements Snapshots {
     cleared.catch((error: unknown) => this.#parts.onDefect(error));
   }
 
-  async recover() {
-    await this.#letGo();
+  recover() {
     const later = (draft: Draft) => ({
       ...draft,
       setId: newSetId(this.#parts.now()),
@@ -247,8 +248,7 @@ class Room implements Snapshots {
     });
   }
 
-  /** Guests that an earlier life, or a worker that is gone, has left held. Without libvirt their guards do it. */
-  async #letGo(): Promise<void> {
+  async letGo(): Promise<void> {
     const { libvirt, log } = this.#parts;
     try {
       for (const { domain } of await libvirt.call('listHeld', {}, DEADLINE_MS.libvirt)) {

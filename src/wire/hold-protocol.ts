@@ -105,6 +105,6 @@ export interface HoldMethods {
       readonly wasHeldThroughout: boolean;
     };
   };
-  /** Domains that are noted as held, also by former workers: to be released. */
+  /** Domains that are noted as held by this worker, or by one that is gone. */
   listHeld: { params: Record<string, never>; result: readonly { readonly domain: string }[] };
 }

@@ -61,6 +61,7 @@ test('kill -9 at every effect of a set of a running domain: the next life lets t
     begun?.finished.catch(() => undefined);
     await killed.settle();
     const last = new Life(made);
+    await last.room.letGo();
     await last.recover();
     assert.deepEqual([...made.held, ...made.guarded], [], `killed at effect ${endsAt}`);
     assertTidy(made);

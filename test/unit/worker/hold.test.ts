@@ -1,6 +1,7 @@
 // Whether a domain may be held, what is done to let one go, and the notes that say what is held: without libvirt.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -117,12 +118,19 @@ test('a domain is noted once, by whole files', async () => {
     const domain = '0a1b2c3d-0000-4000-8000-000000000001';
     assert.deepEqual(await notes.list(), []);
     assert.equal(await notes.read(domain), undefined);
-    const note = { domain, run: 3, deadlineMs: monotonicMs() + 5000 };
+    const note = { domain, run: 3, holder: process.pid, deadlineMs: monotonicMs() + 5000 };
     await notes.create(note);
     await assert.rejects(notes.create(note), { code: 'busy' });
     await notes.replace({ ...note, freezingMs: 7 });
     assert.deepEqual(await notes.read(domain), { ...note, freezingMs: 7 });
     assert.deepEqual(await notes.list(), [domain]);
+    assert.deepEqual(await notes.listOurs(), [domain]);
+    await notes.replace({ ...note, holder: process.ppid });
+    assert.deepEqual(await notes.listOurs(), [], 'another worker that lives');
+    const { pid: gone } = spawnSync('true');
+    await notes.replace({ ...note, holder: gone });
+    assert.deepEqual(await notes.listOurs(), [domain], 'of one that is gone');
+    await notes.replace(note);
     assert.deepEqual(await readdir(path.join(folder, 'held')), [`${domain}.json`]);
     await notes.remove(domain);
     await notes.remove(domain);

@@ -64,7 +64,8 @@ export class Holds {
       if (run === undefined) throw refused('guard', domain, 'it does not run');
       // One that is just ending would not be started again.
       await guards.stop(domain);
-      await notes.create({ domain, run, deadlineMs: monotonicMs() + deadlineMs });
+      const holder = process.pid;
+      await notes.create({ domain, run, holder, deadlineMs: monotonicMs() + deadlineMs });
       try {
         await guards.start(domain);
       } catch (error) {
@@ -117,7 +118,7 @@ export class Holds {
   }
 
   async listHeld(): Promise<HoldMethods['listHeld']['result']> {
-    return (await this.#parts.notes.list()).map((domain) => ({ domain }));
+    return (await this.#parts.notes.listOurs()).map((domain) => ({ domain }));
   }
 
   async #guarded(domain: string): Promise<Note> {
@@ -207,8 +208,8 @@ class Hold {
 
   /** Nothing of ours is on the guest. */
   async #forget(): Promise<void> {
-    const { domain, run, deadlineMs } = this.#note;
-    this.#note = { domain, run, deadlineMs };
+    const { domain, run, holder, deadlineMs } = this.#note;
+    this.#note = { domain, run, holder, deadlineMs };
     if (await this.#notes.read(domain)) await this.#notes.replace(this.#note);
   }
 

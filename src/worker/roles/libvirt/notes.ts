@@ -13,6 +13,8 @@ export interface Note {
   readonly domain: string;
   /** libvirt's number of this run of the domain; in another run nothing is held. */
   readonly run: number;
+  /** The worker's process: what another one holds is that one's while it lives. */
+  readonly holder: number;
   /** When the guard lets it go. This and the others are of {@link monotonicMs}. */
   readonly deadlineMs: number;
   /** When the call began; absent: it did not, or is undone. */
@@ -77,6 +79,16 @@ export class Notes {
     return names.map((name) => path.basename(name, '.json')).filter((name) => UUID.test(name));
   }
 
+  /** The domains whose holder is this process, or is gone. */
+  async listOurs(): Promise<string[]> {
+    const domains = await this.list();
+    const notes = await Promise.all(domains.map((domain) => this.read(domain)));
+    return domains.filter((_, index) => {
+      const holder = notes[index]?.holder;
+      return holder === process.pid || (holder !== undefined && !isAlive(holder));
+    });
+  }
+
   #path(domain: string): string {
     if (UUID.test(domain)) return path.join(this.#folder, `${domain}.json`);
     const why = 'it is not a UUID in lower case';
@@ -95,5 +107,14 @@ export class Notes {
   async #sync(): Promise<void> {
     await using folder = await open(this.#folder, 'r');
     await folder.sync();
+  }
+}
+
+/** A process of this user: a number that was given again, to somebody else, is no worker's. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false; // there is none, or it is another user's
   }
 }

@@ -73,8 +73,10 @@ async function addedUnder({ signal, pids }: Fault, domain: string): Promise<numb
   } finally {
     await sh('tc qdisc del dev lo root');
   }
-  await until('it starts', async () => (await siphon('start', domain)).code === 0, 120);
-  assert.equal(await domainState(domain), 'running');
+  // A call that siphond did not answer in time may have been carried out all the same: the next one is refused then.
+  const runs = async () => (await domainState(domain)) === 'running';
+  await until('it starts', async () => (await siphon('start', domain)).code === 0 || runs(), 120);
+  assert.ok(await runs());
   await must('virsh', '-q', 'destroy', domain);
   return addedMs;
 }

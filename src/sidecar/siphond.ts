@@ -139,7 +139,7 @@ function openJournal(parts: JournalParts): JobJournal {
 }
 
 function tellSnapshots(snapshots: Snapshots, heard: LibvirtEvent, log: Logger): void {
-  const happened = heard.what === 'lifecycle' && happenedOf(heard.event, heard.detail);
+  const happened = heard.what === 'lifecycle' && happenedOf(heard);
   if (!happened) return;
   const { uuid, event } = heard;
   snapshots.onLifecycle({ uuid, ...happened }).catch((error: unknown) => {

@@ -1,23 +1,15 @@
 // libvirt's lifecycle events to what a policy may name.
 
-import { LIFECYCLE_NAMES, type ReleaseReason } from '../wire/vocabulary.ts';
+import { LIFECYCLE_NAMES } from '../wire/vocabulary.ts';
+import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import type { EventFacts } from './evaluate.ts';
 
-/** virDomainEventStoppedDetailType, in its order (libvirt-domain.h). */
-const STOPPED: readonly ReleaseReason[] = [
-  'shutdown',
-  'destroyed',
-  'crashed',
-  'migrated',
-  'saved',
-  'failed',
-  'from snapshot',
-];
+type Lifecycle = Extract<LibvirtEvent, { what: 'lifecycle' }>;
 
 /** undefined: nothing that a policy may name. */
-export function happenedOf(event: string, detail: number): EventFacts | undefined {
+export function happenedOf({ event, reason = 'unknown' }: Lifecycle): EventFacts | undefined {
   if (event === 'started') return { event };
-  if (event === 'stopped') return { event, reason: STOPPED[detail] ?? 'unknown' };
+  if (event === 'stopped') return { event, reason };
   const lifecycle = LIFECYCLE_NAMES.find((name) => name === event);
   return lifecycle === undefined ? undefined : { event: 'lifecycle', lifecycle };
 }

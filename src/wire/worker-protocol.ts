@@ -257,7 +257,8 @@ export type LibvirtEvent =
       readonly name: string;
       /** libvirt's virDomainEventType, lower case: defined, undefined, started, suspended, resumed, stopped, shutdown, … */
       readonly event: string;
-      readonly detail: number;
+      /** Of `stopped`. */
+      readonly reason?: ReleaseReason;
     };
 
 /** The `fill` role: one worker a fill. */

@@ -9,6 +9,7 @@ import {
   listDomains,
   lookUpDomainByName,
   lookUpDomainByUuid,
+  STOPPED_DETAILS,
   VIR_ERR,
 } from 'node-libvirt';
 import type { ReleaseReason } from '../../wire/vocabulary.ts';
@@ -105,16 +106,10 @@ async function summaryOf(domain: Domain): Promise<DomainSummary> {
   return { uuid, name, isActive, isPersistent, hasManagedSave };
 }
 
-/** virDomainShutoffReason, in its order. */
+/** virDomainShutoffReason, in its order: from 1, what the event says, too. */
 const STOP_REASONS: readonly (ReleaseReason | undefined)[] = [
   undefined,
-  'shutdown',
-  'destroyed',
-  'crashed',
-  'migrated',
-  'saved',
-  'failed',
-  'from snapshot',
+  ...STOPPED_DETAILS,
   'daemon',
 ];
 

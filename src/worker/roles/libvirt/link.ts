@@ -2,7 +2,7 @@
 // upgraded, so its absence is a state, not a failure.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { Connection, watchLifecycle } from 'node-libvirt';
+import { Connection, STOPPED_DETAILS, watchLifecycle } from 'node-libvirt';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { LibvirtEvent, LibvirtSettings } from '../../../wire/worker-protocol.ts';
 import { type BackOff, countFailures, nextDelay } from '../../supervisor/back-off.ts';
@@ -51,7 +51,13 @@ export class LibvirtLink {
       const connection = await Connection.open(this.#uri);
       try {
         await watchLifecycle(connection, ({ uuid, name, event, detail }) =>
-          this.#emit({ what: 'lifecycle', uuid, name, event, detail }),
+          this.#emit({
+            what: 'lifecycle',
+            uuid,
+            name,
+            event,
+            ...(event === 'stopped' && { reason: STOPPED_DETAILS[detail] ?? 'unknown' }),
+          }),
         );
         this.#connection = connection;
         this.#emit({ what: 'connected' });

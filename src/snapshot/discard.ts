@@ -1,6 +1,7 @@
 // Removes what a set has in Ceph: a recorded set's snapshots and record, or whatever an unfinished one left. Each can be
 // done again at any time.
 
+import { allOf } from '../wire/all-of.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
@@ -94,10 +95,4 @@ async function unlessGone<T>(asked: Promise<T>, gone: T): Promise<T> {
     if (error instanceof OperatingError && error.code === 'not-found') return gone;
     throw error;
   }
-}
-
-/** All results, or the first rejection once all have ended: none goes on unseen. */
-export async function allOf<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises);
 }

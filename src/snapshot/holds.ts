@@ -1,12 +1,12 @@
 // Snapshots of running domains: armed, all held together under their guards, taken in parallel, and let go. A commit of the
 // monitors that was missed lets the guests go at once; what comes late is removed, and it is tried again.
 
+import { allOf } from '../wire/all-of.ts';
 import { fromWire, OperatingError } from '../wire/errors.ts';
-import type { ArmMethods, Held, HoldMethods } from '../wire/hold-protocol.ts';
+import type { Arm, ArmMethods, Held, HoldMethods } from '../wire/hold-protocol.ts';
 import type { CephPort, LibvirtPort } from '../wire/ports.ts';
 import type { ImageAt } from '../wire/worker-protocol.ts';
 import { DEADLINE_MS, GUARD_MS, HELD_MS } from './deadlines.ts';
-import { allOf } from './discard.ts';
 import type { HoldLeads, HoldPlan } from './hold-plan.ts';
 
 /** One domain that is to be held. */
@@ -160,24 +160,35 @@ interface Commit {
   readonly over: Promise<unknown>;
 }
 
-/** undefined: there is nobody to hold, or none could be foreseen. */
+/** Nobody can say when it comes: within the bound of the hold it has to do. */
+const whichever = (): Commit => ({
+  dueAtMs: Number.POSITIVE_INFINITY,
+  over: new Promise(() => undefined),
+});
+
+/** undefined: there is nobody to hold, or the monitors are not well. */
 async function nextCommit(
-  { ceph, leads }: World,
+  { ceph, leads, isPatient, log }: World,
   hands: readonly Hand[],
 ): Promise<Commit | undefined> {
   if (hands.length === 0) return undefined;
   const leadMs = Math.max(...hands.map(({ member }) => leads.of(member.plan)));
   try {
-    const { arm, leftMs } = await ceph.call('arm', { leadMs }, DEADLINE_MS.arm);
-    const dueAtMs = performance.now() + leftMs;
-    const over = ceph.call('armEnd', { arm }, DEADLINE_MS.arm).catch((error: unknown) => {
-      if (!(error instanceof OperatingError)) throw error;
-    });
-    return { dueAtMs, over };
+    const armed = await ceph.call('arm', { leadMs }, DEADLINE_MS.arm);
+    if ('unforeseen' in armed) log.warn({ why: armed.unforeseen }, 'the guests may be held longer');
+    if ('unforeseen' in armed || isPatient) return whichever();
+    const dueAtMs = performance.now() + armed.leftMs;
+    return { dueAtMs, over: end(ceph, armed) };
   } catch (error) {
     for (const hand of hands) fail(hand, error);
     return undefined;
   }
+}
+
+async function end(ceph: CephPort, { arm }: Arm): Promise<void> {
+  await ceph.call('armEnd', { arm }, DEADLINE_MS.arm).catch((error: unknown) => {
+    if (!(error instanceof OperatingError)) throw error;
+  });
 }
 
 async function guard({ libvirt }: World, hand: Hand): Promise<void> {
@@ -196,8 +207,8 @@ async function hold({ libvirt, leads }: World, hand: Hand): Promise<void> {
 
 /** Settles when all have come, or when they should have. */
 async function createAll(world: World, hands: readonly Hand[], commit: Commit): Promise<void> {
-  const { ceph, wait, isPatient } = world;
-  if (hands.length === 0 || (!isPatient && performance.now() >= commit.dueAtMs)) return;
+  const { ceph, wait } = world;
+  if (hands.length === 0 || performance.now() >= commit.dueAtMs) return;
   const creating = hands.map((hand) => {
     const { prepared = '' } = hand;
     return (hand.creating = ceph.call('createPrepared', { prepared }, DEADLINE_MS.snapshot));
@@ -206,8 +217,7 @@ async function createAll(world: World, hands: readonly Hand[], commit: Commit): 
     for (const hand of hands) hand.isInTime = true;
   });
   const enough = new AbortController();
-  const bounds = [wait(HOLD_MS_MAX, enough.signal), ...(isPatient ? [] : [commit.over])];
-  await Promise.race([come, ...bounds]);
+  await Promise.race([come, wait(HOLD_MS_MAX, enough.signal), commit.over]);
   enough.abort();
 }
 

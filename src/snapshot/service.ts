@@ -3,6 +3,7 @@
 
 import { type Domain, parseDomain } from '../domain/domain.ts';
 import { stripPasswords } from '../domain/strip-passwords.ts';
+import { allOf } from '../wire/all-of.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Retained, Take } from '../wire/evaluation.ts';
 import type { Job } from '../wire/journal.ts';
@@ -10,7 +11,6 @@ import { decideWork, refusedByPause } from '../wire/pause.ts';
 import type { SnapshotSet, Wanted } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
-import { allOf } from './discard.ts';
 import { chooseDisks } from './disks.ts';
 import { draftOf, eventDraft, manualDraft } from './drafts.ts';
 import { type EventFacts, evaluate, evaluateManual, mayAsk } from './evaluate.ts';

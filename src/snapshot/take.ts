@@ -2,6 +2,7 @@
 // each step before its effect; on any failure what was taken is removed.
 
 import { type Domain, parseDomain } from '../domain/domain.ts';
+import { allOf } from '../wire/all-of.ts';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
@@ -17,7 +18,7 @@ import {
   newlyLocked,
   type TakeDecision,
 } from './decide.ts';
-import { allOf, discardPlan, discardSet, ownClient } from './discard.ts';
+import { discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
 import type { Member } from './holds.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';

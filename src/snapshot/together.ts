@@ -1,7 +1,7 @@
 // Domains that were asked for at once are held at once: who is ready waits for the others, until each has come or left.
 
+import { allOf } from '../wire/all-of.ts';
 import type { CephPort } from '../wire/ports.ts';
-import { allOf } from './discard.ts';
 import { type Failed, type Got, type HoldParts, type Member, takeHeld } from './holds.ts';
 
 export interface Seat {
@@ -17,7 +17,7 @@ interface Waiting {
   readonly settle: PromiseWithResolvers<Got | Failed>;
 }
 
-/** So many seats. Domains on different clusters are held at once, but ride on different commits: one after the other. */
+/** So many seats. Domains on different clusters are held at once, but ride on different commits, each on its own. */
 export function holdTogether(parts: HoldParts, count: number): readonly Seat[] {
   const waiting: Waiting[] = [];
   let expected = count;

@@ -4,6 +4,17 @@
 import type { WireError } from './errors.ts';
 import type { ImageAt, SnapshotAt } from './worker-protocol.ts';
 
+/** A commit that is foreseen. */
+export interface Arm {
+  readonly arm: string;
+  /** The time between two commits, as the ticks measured it. */
+  readonly intervalMs: number;
+  /** Ticks until one was still pending at its lead; 1 where nothing else was going on. */
+  readonly rounds: number;
+  /** Until the foreseen commit. */
+  readonly leftMs: number;
+}
+
 /** Of the `ceph` role. Times in ms. */
 export interface ArmMethods {
   /**
@@ -16,19 +27,12 @@ export interface ArmMethods {
   };
   /**
    * Settles `leadMs` before the next commit of the OSD map, with a tick of ours still pending for it: what is asked in that time
-   * rides along. @throws OperatingError unavailable: no tick came back in time; busy: no commit could be foreseen within the bound
+   * rides along. Where that cannot be foreseen, it says why: the monitors are well, but only they know which commit it will be.
+   * @throws OperatingError unavailable: no tick came back in time
    */
   arm: {
     params: { readonly leadMs: number };
-    result: {
-      readonly arm: string;
-      /** The time between two commits, as the ticks measured it. */
-      readonly intervalMs: number;
-      /** Ticks until one was still pending at its lead; 1 where nothing else was going on. */
-      readonly rounds: number;
-      /** Until the foreseen commit. */
-      readonly leftMs: number;
-    };
+    result: Arm | { readonly unforeseen: string };
   };
   /** Settles with the commit that this arm foresaw. Snapshots that have not come by then have missed it. */
   armEnd: { params: { readonly arm: string }; result: { readonly tookMs: number } };

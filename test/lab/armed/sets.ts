@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Arm } from '../../../src/wire/hold-protocol.ts';
 import type { CephMethods, ImageAt } from '../../../src/wire/worker-protocol.ts';
 import type { Worker } from '../../../src/worker/supervisor/index.ts';
 import { soon } from '../worker/ceph-worker.ts';
@@ -16,7 +17,7 @@ export interface Taken {
 }
 
 export interface TakenArmed extends Taken {
-  readonly arm: CephMethods['arm']['result'];
+  readonly arm: Arm;
   /** When the foreseen commit came, by the test's clock. */
   readonly commitAtMs: number;
   /** The last came more than half an interval after the foreseen commit: with another. */
@@ -68,6 +69,7 @@ export async function takeArmed(
 ): Promise<TakenArmed> {
   const prepared = await prepare(ceph, disks);
   const arm = await ceph.call('arm', { leadMs }, soon);
+  assert.ok('arm' in arm, 'no commit was foreseen');
   const armedAtMs = performance.now();
   const ending = ceph.call('armEnd', { arm: arm.arm }, soon);
   const ended = ending.then((end) => ({ ...end, atMs: performance.now() }));

@@ -21,6 +21,7 @@ function decide(more: Partial<LeadFacts> & { readonly ageMs?: number } = {}) {
     marginMs: 70,
     earlyTicks: 0,
     ticks: 2,
+    armingMs: 2000,
     tick,
     ...facts,
   });
@@ -50,12 +51,13 @@ test('ticks that others brought back early, or load late, are outvoted', () => {
   assert.equal(intervalOf([1001, 146, 999, 706, 1003, 1480]), 1001);
 });
 
-test('it gives up where ticks keep coming back early, and where the interval is shorter than the lead', () => {
+test('nothing is foreseen where ticks keep coming back early, for too long, or in intervals shorter than the lead', () => {
   assert.equal(decide({ earlyTicks: 7 }).kind, 'wait');
-  assert.deepEqual(decide({ earlyTicks: 8 }), { kind: 'give-up', why: 'restless' });
-  assert.deepEqual(decide({ ticks: 16 }), { kind: 'give-up', why: 'restless' });
-  assert.deepEqual(decide({ leadMs: 1000 }), { kind: 'give-up', why: 'lead-too-long' });
-  assert.deepEqual(decide({ tookMs: [50, 51, 52] }), { kind: 'give-up', why: 'lead-too-long' });
+  assert.deepEqual(decide({ earlyTicks: 8 }), { kind: 'unforeseen', why: 'restless' });
+  assert.deepEqual(decide({ ticks: 16 }), { kind: 'unforeseen', why: 'restless' });
+  assert.deepEqual(decide({ armingMs: 15_000 }), { kind: 'unforeseen', why: 'restless' });
+  assert.deepEqual(decide({ leadMs: 1000 }), { kind: 'unforeseen', why: 'lead-too-long' });
+  assert.deepEqual(decide({ tookMs: [50, 51, 52] }), { kind: 'unforeseen', why: 'lead-too-long' });
 });
 
 test('a slower pace is taken up at once, a faster one when most ticks show it', () => {
@@ -87,6 +89,7 @@ test('whenever it goes, the lead and half of the margin are left, and no more th
     tick: fc.record({ isAfterCommit: fc.boolean(), ageMs: ms }),
     earlyTicks: fc.nat(10),
     ticks: fc.nat(20),
+    armingMs: fc.nat(20_000),
   });
   fc.assert(
     fc.property(facts, (each) => {

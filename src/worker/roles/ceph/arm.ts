@@ -36,11 +36,12 @@ interface Armed {
   readonly dueAtMs: number;
 }
 
-type GiveUp = Extract<LeadDecision, { kind: 'give-up' }>;
+type Unforeseen = Extract<LeadDecision, { kind: 'unforeseen' }>;
 
-const WHY: Readonly<Record<GiveUp['why'], string>> = {
-  restless: 'no commit of the monitors could be foreseen: others change the map of the OSDs often',
-  'lead-too-long': 'the monitors commit more often than that',
+const WHY: Readonly<Record<Unforeseen['why'], string>> = {
+  restless:
+    'the monitors’ commits are too uneven: others change the map of the OSDs, or the load does',
+  'lead-too-long': 'the monitors commit more often than a guest is held',
 };
 
 /** What of the snapshots is to be known. */
@@ -80,11 +81,12 @@ export class Arming {
       let [ticks, earlyTicks] = [0, 0];
       for (;;) {
         const tick = train.tick();
-        const ageMs = performance.now() - tick.sentAtMs;
+        const nowMs = performance.now();
+        const [ageMs, armingMs] = [nowMs - tick.sentAtMs, nowMs - askedAtMs];
         const known = { tookMs: this.#tookMs, marginMs: this.#marginMs };
-        const facts = { ...known, leadMs, earlyTicks, ticks };
+        const facts = { ...known, leadMs, earlyTicks, ticks, armingMs };
         const decision = decideLead({ ...facts, tick: { ...tick, ageMs } });
-        if (decision.kind === 'give-up') throw failed('busy', WHY[decision.why]);
+        if (decision.kind === 'unforeseen') return { unforeseen: WHY[decision.why] };
         if (decision.kind === 'go') {
           const { leftMs, intervalMs } = decision;
           return { arm: this.#keep(tick, leftMs), intervalMs, rounds: earlyTicks + 1, leftMs };

@@ -16,9 +16,10 @@ export const MARGIN_MS = { least: 70, most: 300 } as const;
 const MARGIN_GROWS = 2;
 const MARGIN_SHRINKS = 0.95;
 
-/** Ticks that came back before their lead, and all ticks, that one arm may take. */
+/** Ticks that came back before their lead, all ticks, and the time that one arm may take. */
 const ROUNDS_MAX = 8;
 const TICKS_MAX = 16;
+const ARMING_MS_MAX = 15_000;
 
 export interface LeadFacts {
   /** How long former ticks took that were sent just after a commit, oldest first. */
@@ -31,6 +32,8 @@ export interface LeadFacts {
   readonly earlyTicks: number;
   /** All that were waited for. */
   readonly ticks: number;
+  /** Since this arm was asked for. */
+  readonly armingMs: number;
 }
 
 export type LeadDecision =
@@ -42,21 +45,26 @@ export type LeadDecision =
       readonly kind: 'another';
       readonly why: 'no-phase' | 'no-interval' | 'too-late';
     }
-  | { readonly kind: 'give-up'; readonly why: 'restless' | 'lead-too-long' };
+  /** Whichever commit comes has to do. */
+  | { readonly kind: 'unforeseen'; readonly why: 'restless' | 'lead-too-long' };
 
 /** What to do while a tick is under way. */
 export function decideLead(facts: LeadFacts): LeadDecision {
-  const { tookMs, leadMs, marginMs, tick, earlyTicks, ticks } = facts;
-  if (earlyTicks >= ROUNDS_MAX || ticks >= TICKS_MAX) return { kind: 'give-up', why: 'restless' };
+  const { tookMs, leadMs, marginMs, tick } = facts;
+  if (isRestless(facts)) return { kind: 'unforeseen', why: 'restless' };
   if (!tick.isAfterCommit) return { kind: 'another', why: 'no-phase' };
   const intervalMs = intervalOf(tookMs);
   if (intervalMs === undefined) return { kind: 'another', why: 'no-interval' };
-  if (leadMs + marginMs >= intervalMs) return { kind: 'give-up', why: 'lead-too-long' };
+  if (leadMs + marginMs >= intervalMs) return { kind: 'unforeseen', why: 'lead-too-long' };
   const leftMs = intervalMs - tick.ageMs;
   const waitMs = leftMs - marginMs - leadMs;
   if (waitMs > 0) return { kind: 'wait', waitMs };
   if (waitMs < -marginMs / 2) return { kind: 'another', why: 'too-late' };
   return { kind: 'go', leftMs, intervalMs };
+}
+
+function isRestless({ earlyTicks, ticks, armingMs }: LeadFacts): boolean {
+  return earlyTicks >= ROUNDS_MAX || ticks >= TICKS_MAX || armingMs >= ARMING_MS_MAX;
 }
 
 /** The time between two commits, where enough ticks agree on it. */

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { createSnapshot, type Image, type Pool, snapshotExists } from 'ceph-napi';
+import { allOf } from '../../../wire/all-of.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { ArmMethods } from '../../../wire/hold-protocol.ts';
 import { formatImage } from '../../../wire/source.ts';
@@ -182,12 +183,6 @@ async function createOne({ session, report }: Hold, disk: Disk): Promise<Created
 
 function failed(code: OperatingError['code'], subject: string, why: string): OperatingError {
   return new OperatingError({ code, op: OP.prepare, subject, why });
-}
-
-/** All results, or the first rejection once all have ended: what is open can be closed then. */
-async function allOf<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(promises);
-  return await Promise.all(promises);
 }
 
 function reportClose(error: unknown): void {

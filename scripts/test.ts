@@ -3,15 +3,14 @@
 //   node scripts/test.ts [--soak] [--release LAB]… [--only KIND] [FILE…]
 // LAB: bookworm, trixie, forky: all of it there; mixed: the smoke on each of its hosts. FILEs choose among the test files by a part
 // of their names. A skipped test fails the run. Two lanes run side by side (scripts/test-plan.ts); what the second one prints
-// comes in one piece, when the first one has ended.
+// comes in one piece, when the first one has ended. A few files that failed are run once more, alone.
 
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { command, type Lab, labFor, ROOT } from './command.ts';
 import {
   filesOf,
-  isSoak,
   KINDS,
   LABS,
   type LabName,
@@ -19,44 +18,30 @@ import {
   plansOfLanes,
   type Step,
 } from './test-plan.ts';
+import { failedFiles, type Lane, type Run, runKind, say, sumOf, type Tally } from './test-run.ts';
 
-interface Tally {
-  passed: number;
-  failed: number;
-  skipped: number;
-  todo: number;
-}
+/** Files that failed: so many are run once more, alone. */
+const AGAIN_MAX = 4;
 
-interface Lane {
-  readonly number: number;
-  readonly plan: Plan;
-  /** Where it prints: the terminal, or a descriptor. */
-  readonly output?: number;
-}
+const runs: Run[] = [];
+const deaths: string[] = [];
 
-const total: Tally = { passed: 0, failed: 0, skipped: 0, todo: 0 };
-const ended: string[] = [];
-
-async function runAll(): Promise<boolean> {
+async function runAll(): Promise<void> {
   // Once for all: hosts of both lanes install what is in dist.
   if ((await command(['node', 'scripts/build.ts'], 60)) !== 0) throw new Error('the build failed');
   const [first = [], ...others] = plansOfLanes();
   const behind = others.map((plan, index) => runBehind(plan, index + 2));
-  let isGreen = await runLane({ number: 1, plan: first });
-  for (const { isGreen: isGreenToo, text } of await Promise.all(behind)) {
-    process.stdout.write(text);
-    isGreen &&= isGreenToo;
-  }
-  return isGreen;
+  await runLane({ number: 1 }, first);
+  for (const text of await Promise.all(behind)) process.stdout.write(text);
 }
 
 /** Keeps what it prints to itself: no lane's lines stand among another's. */
-async function runBehind(plan: Plan, number: number): Promise<{ isGreen: boolean; text: string }> {
+async function runBehind(plan: Plan, number: number): Promise<string> {
   const file = path.join(ROOT, `.lane-${number}-${process.pid}.log`);
   const output = openSync(file, 'w');
   try {
-    const isGreen = await runLane({ number, plan, output });
-    return { isGreen, text: readFileSync(file, 'utf8') };
+    await runLane({ number, output }, plan);
+    return readFileSync(file, 'utf8');
   } finally {
     closeSync(output);
     rmSync(file);
@@ -64,45 +49,29 @@ async function runBehind(plan: Plan, number: number): Promise<{ isGreen: boolean
 }
 
 /** Does not throw: the other lanes go on. */
-async function runLane(lane: Lane): Promise<boolean> {
-  let isGreen = true;
+async function runLane(lane: Lane, plan: Plan): Promise<void> {
   try {
-    for (const [name, steps] of lane.plan) isGreen = (await runIn(lane, name, steps)) && isGreen;
-    return isGreen;
+    for (const [name, steps] of plan) await runIn(lane, name, steps);
   } catch (error) {
     say(lane, inspect(error));
-    ended.push(`lane ${lane.number}: died`);
-    return false;
+    deaths.push(`lane ${lane.number}: died`);
   }
 }
 
-function say({ output }: Lane, text: string): void {
-  if (output === undefined) console.log(text);
-  else writeSync(output, `${text}\n`);
-}
-
 /** Brings up a lab for those that run in one. */
-async function runIn(
-  lane: Lane,
-  name: LabName | undefined,
-  steps: readonly Step[],
-): Promise<boolean> {
-  let isGreen = true;
+async function runIn(lane: Lane, name: LabName | undefined, steps: readonly Step[]): Promise<void> {
   const inLab = steps.filter((step) => KINDS[step.kind].inLab);
   if (name !== undefined && inLab.length > 0) {
     await using lab = await labWithSiphon(lane, name);
     for (const [index, host] of lab.hosts.entries()) {
-      for (const step of inLab) {
-        const at = { name: `${LABS[name][index]} (${name} ${host})`, lab, host };
-        isGreen = (await runKind(lane, step, at)) && isGreen;
-      }
+      const place = { title: `${LABS[name][index]} (${name} ${host})`, labName: name, lab, host };
+      for (const step of inLab) runs.push(await runKind(lane, step, filesOf(step), place));
     }
   }
+  const place = name && { title: name, labName: name };
   for (const step of steps) {
-    if (KINDS[step.kind].inLab) continue;
-    isGreen = (await runKind(lane, step, name && { name })) && isGreen;
+    if (!KINDS[step.kind].inLab) runs.push(await runKind(lane, step, filesOf(step), place));
   }
-  return isGreen;
 }
 
 async function labWithSiphon({ number, output }: Lane, name: LabName): Promise<Lab> {
@@ -117,67 +86,55 @@ async function labWithSiphon({ number, output }: Lane, name: LabName): Promise<L
   return lab;
 }
 
-interface Place {
-  readonly name: string;
-  readonly lab?: Lab;
-  readonly host?: string;
+/**
+ * Two cores and two lanes: what failed there is run once more, in a lab of its own and with nothing beside it. Only a few files, and
+ * none of a run that died. Both outcomes are printed: what passes only then is a weakness to mend.
+ */
+async function runFailedAgain(): Promise<void> {
+  const red = runs.filter(({ isGreen }) => !isGreen);
+  const counts = red.map((run) => failedFiles(run).length);
+  if (deaths.length > 0 || counts.includes(0) || sum(counts) > AGAIN_MAX) return;
+  for (const run of red) run.again = await runAgain(run);
 }
 
-async function runKind(lane: Lane, step: Step, at?: Place): Promise<boolean> {
-  const { kind } = step;
-  const { concurrency, minutesMax } = KINDS[kind];
-  const files = filesOf(step);
-  const name = at === undefined ? kind : `${kind} on ${at.name}`;
-  say(lane, `\n== ${name}: ${files.length} files`);
-  const tallyFile = path.join(ROOT, `.tally-${lane.number}-${process.pid}.log`);
-  const argv = [
-    `${ROOT}/node_modules/.bin/node`,
-    '--test',
-    `--test-concurrency=${concurrency}`,
-    '--test-timeout=300000',
-    '--test-reporter=spec',
-    '--test-reporter-destination=stdout',
-    `--test-reporter=${ROOT}/test/support/tally-reporter.ts`,
-    `--test-reporter-destination=${tallyFile}`,
-    ...files.map((file) => path.join(ROOT, file)),
-  ];
-  const env: Record<string, string> = isSoak ? { SIPHON_SOAK: '1' } : {};
-  const { lab, host } = at ?? {};
-  const release = at ? { SIPHON_LAB_RELEASE: at.name } : {};
-  const code = lab
-    ? await lab.exec(argv, minutesMax * 60, env, host)
-    : await command(argv, minutesMax * 60, { ...env, ...release }, lane.output);
-  return addTally(lane, tallyFile, name, code);
+async function runAgain(run: Run): Promise<Run> {
+  const { step, place } = run;
+  const lane = { number: 1 };
+  await using lab = place?.lab && (await labWithSiphon(lane, place.labName));
+  const again = await runKind(
+    lane,
+    step,
+    failedFiles(run),
+    place && { ...place, ...(lab && { lab }) },
+  );
+  return { ...again, title: `${again.title}, once more` };
 }
 
-/** A run that left no tally died: that is a failure, whatever its exit code said. */
-function addTally(lane: Lane, file: string, name: string, code: number): boolean {
-  try {
-    const tally = JSON.parse(readFileSync(file, 'utf8')) as Tally;
-    for (const key of Object.keys(total) as (keyof Tally)[]) total[key] += tally[key];
-    ended.push(`${name}: ${tally.passed} passed, ${tally.failed} failed`);
-    return code === 0;
-  } catch (cause) {
-    say(lane, `the tests of ${name} left no tally: ${inspect(cause)}`);
-    ended.push(`${name}: died (${code})`);
-    return false;
-  } finally {
-    rmSync(file, { force: true });
-  }
+const sum = (counts: readonly number[]) => counts.reduce((all, each) => all + each, 0);
+
+/** The tallies that count: of what was run again, the second. */
+function talliesOf({ files = new Map(), again }: Run): readonly Tally[] {
+  return [...new Map([...files, ...(again?.files ?? [])]).values()];
 }
 
-let isGreen = false;
+function lineOf({ title, files }: Run): string {
+  if (files === undefined) return `${title}: died`;
+  const { passed, failed } = sumOf(files.values());
+  return `${title}: ${passed} passed, ${failed} failed`;
+}
+
 try {
-  isGreen = await runAll();
+  await runAll();
+  await runFailedAgain();
 } catch (error) {
   console.error(error);
+  deaths.push('the run died');
 }
-if (total.skipped + total.todo > 0) {
-  console.error(
-    `${total.skipped} skipped, ${total.todo} to do: a test that does not run is a defect`,
-  );
-  isGreen = false;
-}
-for (const line of ended) console.log(line);
+const total = sumOf(runs.flatMap(talliesOf));
+const notRun = total.skipped + total.todo;
+if (notRun > 0) console.error(`${notRun} skipped or to do: a test that does not run is a defect`);
+for (const run of runs) for (const each of [run, run.again]) if (each) console.log(lineOf(each));
+for (const death of deaths) console.log(death);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-process.exitCode = isGreen && total.failed === 0 && total.passed > 0 ? 0 : 1;
+const isGreen = runs.every((run) => run.isGreen || run.again?.isGreen) && deaths.length === 0;
+process.exitCode = isGreen && notRun === 0 && total.failed === 0 && total.passed > 0 ? 0 : 1;

@@ -1,4 +1,4 @@
-// A reporter for node:test that counts what a run did, as one JSON line: passed, failed, skipped, todo.
+// A reporter for node:test that counts what each file did, as one JSON line: passed, failed, skipped, todo, by the file's path.
 
 import type { TestEvent } from 'node:test/reporters';
 
@@ -10,14 +10,15 @@ interface Tally {
 }
 
 export default async function* tally(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
-  const counts: Tally = { passed: 0, failed: 0, skipped: 0, todo: 0 };
-  for await (const event of source) {
-    if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
-    if (event.data.details.type === 'suite') continue;
-    if (event.data.skip !== undefined && event.data.skip !== false) counts.skipped += 1;
-    else if (event.data.todo !== undefined && event.data.todo !== false) counts.todo += 1;
-    else if (event.type === 'test:pass') counts.passed += 1;
+  const files: Record<string, Tally> = {};
+  for await (const { type, data } of source) {
+    if (type !== 'test:pass' && type !== 'test:fail') continue;
+    if (data.details.type === 'suite') continue;
+    const counts = (files[data.file ?? ''] ??= { passed: 0, failed: 0, skipped: 0, todo: 0 });
+    if (data.skip !== undefined && data.skip !== false) counts.skipped += 1;
+    else if (data.todo !== undefined && data.todo !== false) counts.todo += 1;
+    else if (type === 'test:pass') counts.passed += 1;
     else counts.failed += 1;
   }
-  yield `${JSON.stringify(counts)}\n`;
+  yield `${JSON.stringify(files)}\n`;
 }

@@ -20,6 +20,7 @@ import {
 } from '../test/lab/support/ordered.ts';
 import { siphonJson } from '../test/lab/support/siphon.ts';
 import { cephWorker } from '../test/lab/worker/ceph-worker.ts';
+import { benchPause } from './pause.ts';
 import { type BenchRow, quantile, shuffled } from './row.ts';
 
 const ARMED_TARGET = 0.25;
@@ -47,6 +48,7 @@ export async function benchSnapshot(options: { readonly rounds: number }): Promi
       await benchHold(site, options.rounds, 'quiet'),
       await benchHold(site, options.rounds, 'noisy'),
       await benchFrozen(site, options.rounds),
+      await benchPause(cleanup, options.rounds),
       await benchOrder(guest),
       ...(await benchSizes(cleanup)),
       await benchTogether(cleanup),
@@ -103,10 +105,7 @@ async function openSite(guest: Ordered): Promise<Site> {
 /** As if nobody foresaw a commit. */
 function unarmed(ceph: CephPort): CephPort {
   const call = (method: string, params: never, how: never): Promise<unknown> => {
-    if (method === 'arm') {
-      return Promise.resolve({ arm: '', intervalMs: 1000, rounds: 1, leftMs: 60_000 });
-    }
-    if (method === 'armEnd') return Promise.withResolvers().promise;
+    if (method === 'arm') return Promise.resolve({ unforeseen: 'nobody looks' });
     return ceph.call(method as 'arm', params, how);
   };
   return { call: call as CephPort['call'] };

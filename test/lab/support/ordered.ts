@@ -2,6 +2,7 @@
 // told by whoever reads them.
 
 import { defineDomain, guestAnswers } from './domains.ts';
+import type { Guest } from './guest.ts';
 import { must, run, sh, until } from './host.ts';
 import type { Cleanup } from './images.ts';
 
@@ -11,31 +12,31 @@ export interface Ordered {
   readonly images: readonly string[];
 }
 
-/** Starts it: vda has a filesystem, which the agent can freeze; the others are written in order. `sizes` of those in MiB. */
+/**
+ * Starts it: vda has a filesystem, which the agent can freeze; two more are written in order. `console` as in {@link Guest}.
+ */
 export async function startOrdered(
   cleanup: Cleanup,
   name: string,
-  sizes: readonly number[] = [8, 8],
+  { console }: Pick<Guest, 'console'> = {},
 ): Promise<Ordered> {
   const root = `vms/${name}-root`;
-  const images = sizes.map((_, index) => `vms/${name}-${index}`);
+  const images = [`vms/${name}-0`, `vms/${name}-1`];
   const file = await must('mktemp', '-p', '/var/lib/siphon');
   await sh(`truncate -s 16M ${file}; mkfs.ext4 -q -F ${file}`);
   await must('rbd', 'import', '--no-progress', file, root);
   await must('rm', file);
-  for (const [index, image] of images.entries()) {
-    await must('rbd', 'create', '--size', `${sizes[index]}M`, image);
-  }
+  for (const image of images) await must('rbd', 'create', '--size', '8M', image);
   cleanup.after(async () => {
     for (const image of [root, ...images]) {
       await run('rbd', ['snap', 'purge', '--no-progress', image]);
       await run('rbd', ['rm', '--no-progress', image]);
     }
   });
-  const targets = images.map((_, index) => `vd${'bcdefghij'.charAt(index)}`);
   await defineDomain(cleanup, {
     name,
-    cmdline: `tiny.order=${targets.join(',')}`,
+    cmdline: 'tiny.order=vdb,vdc',
+    ...(console !== undefined && { console }),
     disks: [root, ...images].map((image) => ({ kind: 'rbd' as const, image })),
   });
   await must('virsh', '-q', 'start', name);

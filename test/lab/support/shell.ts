@@ -11,6 +11,8 @@ export const consolePath = (name: string): string => `/run/${name}.console`;
 export interface GuestShell {
   /** Runs a line of shell in the guest, and gives what it printed. */
   run(line: string, seconds?: number): Promise<string>;
+  /** Hears what is printed, as it comes. */
+  listen(listener: (text: string) => void): void;
 }
 
 /** Connects to the console of a guest that runs, until the test has ended. */
@@ -39,5 +41,6 @@ export async function guestShell(t: Cleanup, path: string): Promise<GuestShell> 
   };
   const answers = async () => (await run('echo here', 5).catch(() => '')).includes('here');
   await until('a shell answers', answers, 90);
-  return { run };
+  const listen = (listener: (text: string) => void) => void socket.on('data', listener);
+  return { run, listen };
 }

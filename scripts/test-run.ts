@@ -49,19 +49,19 @@ export async function runKind(
   const { kind } = step;
   const title = place === undefined ? kind : `${kind} on ${place.title}`;
   say(lane, `\n== ${title}: ${files.length} files`);
+  const seconds = KINDS[kind].minutesMax * 60;
   const tallyFile = path.join(ROOT, `.tally-${lane.number}-${process.pid}.log`);
   const argv = [
     `${ROOT}/node_modules/.bin/node`,
     '--test',
     `--test-concurrency=${KINDS[kind].concurrency}`,
-    '--test-timeout=300000',
+    `--test-timeout=${isSoak ? seconds * 1000 : 300_000}`,
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
     `--test-reporter=${ROOT}/test/support/tally-reporter.ts`,
     `--test-reporter-destination=${tallyFile}`,
     ...files.map((file) => path.join(ROOT, file)),
   ];
-  const seconds = KINDS[kind].minutesMax * 60;
   const env: Record<string, string> = isSoak ? { SIPHON_SOAK: '1' } : {};
   const { lab, host } = place ?? {};
   const release = place ? { SIPHON_LAB_RELEASE: place.title } : {};

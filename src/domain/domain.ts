@@ -2,6 +2,7 @@
 // Only what the XML says: a file's own header may name a backing file that no XML shows.
 
 import { OperatingError } from '../wire/errors.ts';
+import type { StateKind } from '../wire/vocabulary.ts';
 import { type DiskSource, parseSource } from './disk-source.ts';
 import { type DomainWish, readWish } from './wish.ts';
 import { attribute, child, childrenOf, parseXml, type XmlElement } from './xml.ts';
@@ -23,7 +24,7 @@ export interface Domain {
 }
 
 export interface StateFile {
-  readonly what: 'nvram' | 'tpm';
+  readonly what: StateKind;
   readonly path: string;
 }
 
@@ -74,7 +75,7 @@ export function parseDomain(xml: string): Domain {
     ...(id === undefined ? {} : { id }),
     wish: readWish(siphonMetadata(root)),
     disks: childrenOf(child(root, 'devices'), 'disk').map(diskOf),
-    stateFiles: [...nvramOf(root), ...tpmsOf(root, uuid)],
+    stateFiles: [...nvramOf(root), ...tpmOf(root, uuid)],
   };
 }
 
@@ -91,14 +92,14 @@ function nvramOf(root: XmlElement): StateFile[] {
   return path === '' ? [] : [{ what: 'nvram', path }];
 }
 
-/** Of an emulated one, where libvirt has it unless the XML says another place (qemu_tpm.c). */
-function tpmsOf(root: XmlElement, uuid: string): StateFile[] {
-  return childrenOf(child(root, 'devices'), 'tpm').flatMap((tpm): StateFile[] => {
-    const backend = child(tpm, 'backend');
-    if (attribute(backend, 'type') !== 'emulator') return [];
-    const path = attribute(child(backend, 'source'), 'path') ?? `/var/lib/libvirt/swtpm/${uuid}`;
-    return [{ what: 'tpm', path }];
-  });
+/** Of the emulated one (libvirt allows one), where libvirt has it unless the XML says another place (qemu_tpm.c). */
+function tpmOf(root: XmlElement, uuid: string): StateFile[] {
+  const backend = childrenOf(child(root, 'devices'), 'tpm')
+    .map((tpm) => child(tpm, 'backend'))
+    .find((each) => attribute(each, 'type') === 'emulator');
+  if (backend === undefined) return [];
+  const path = attribute(child(backend, 'source'), 'path') ?? `/var/lib/libvirt/swtpm/${uuid}`;
+  return [{ what: 'tpm', path }];
 }
 
 function diskOf(disk: XmlElement): Disk {

@@ -28,6 +28,7 @@ import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
 import type { Counts } from './metrics-port.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
+import { readStateFile } from './state-files.ts';
 import { libvirtProgram, workerProgram } from './worker-program.ts';
 
 /** What one fill may take: 8 TiB at 200 MiB/s. */
@@ -154,6 +155,8 @@ export function openSnapshots(
     policies: () => policies.current,
     pauses: () => pauses.current(),
     limits: () => config.snapshot,
+    keeps: () => config.snapshot.keepFiles,
+    readState: readStateFile,
     jitterMs: () => jitterOf(config.snapshot.jitterMs, Math.random()),
     limit: (run) => {
       queue.concurrency = config.snapshot.atOnce;

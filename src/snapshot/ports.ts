@@ -1,11 +1,11 @@
 // What the room of snapshots needs of the rest.
 
 import type { RbdSource } from '../domain/disk-source.ts';
-import type { Domain } from '../domain/domain.ts';
+import type { Domain, StateFile } from '../domain/domain.ts';
 import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
-import type { Policy, ReleaseReason } from '../wire/vocabulary.ts';
+import type { Policy, ReleaseReason, StateKind } from '../wire/vocabulary.ts';
 import type { HoldCounts } from './holds.ts';
 import type { Limits } from './limits.ts';
 
@@ -24,6 +24,10 @@ export interface SnapshotParts {
   readonly limits: () => Limits;
   /** How long a set that is in no hurry waits now. */
   readonly jitterMs: () => number;
+  /** What of a domain's state beside its disks is kept with a set, now. */
+  readonly keeps: () => readonly StateKind[];
+  /** In a bounded time; never rejects for what is wrong with the file. */
+  readonly readState: (file: StateFile) => Promise<StateRead>;
   /** Runs it when its turn comes: the bound on sets at once. */
   readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
   /** This host's name, for the record. */
@@ -36,6 +40,11 @@ export interface SnapshotParts {
   /** A programmer's error came up in the background: the process should end. */
   readonly onDefect: (error: unknown) => void;
 }
+
+/** A file of state, whole; or why not. */
+export type StateRead =
+  | { readonly kind: 'read'; readonly path: string; readonly bytes: Buffer }
+  | { readonly kind: 'unread'; readonly why: string };
 
 /** As pino's. */
 export interface SnapshotLog {

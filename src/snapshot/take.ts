@@ -22,6 +22,7 @@ import { discardPlan, discardSet, ownClient } from './discard.ts';
 import { type ChosenDisk, chooseDisks } from './disks.ts';
 import type { Member } from './holds.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
+import { type Found, keepFiles, notKept, readFiles } from './kept-files.ts';
 import { decideLimits, type SnapshotCount } from './limits.ts';
 import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
@@ -72,11 +73,13 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const work: Work = { taking, cluster, plan, creation };
   try {
     if (creation.kind === 'failed') throw creation.error;
+    const found = await readFiles(parts, domain.stateFiles);
     await lookAgain(taking, cluster, chosen, uses);
     stopIfAsked(taking);
-    work.set = setOf(parts, draft, plan, domain, creation);
+    work.set = setOf(parts, draft, plan, domain, creation, found);
     job.step('taken', { draft, plan, set: work.set });
     control.hold();
+    work.set = await keepFiles(cluster, work.set, found);
     await recordSet(parts, cluster, work.set);
     return work.set;
   } catch (error) {
@@ -225,8 +228,9 @@ function setOf(
   parts: SnapshotParts,
   draft: Draft,
   plan: Plan,
-  domain: Pick<Domain, 'uuid' | 'name' | 'stateFiles'>,
+  domain: Pick<Domain, 'uuid' | 'name'>,
   { made, achieved }: Extract<Creation, { kind: 'made' }>,
+  found: readonly Found[],
 ): SnapshotSet {
   const disks = plan.disks.map(({ target, at }, index): SetDisk => {
     const { poolId, imageId, snapId, sizeBytes, stallMs } = made[index] as (typeof made)[number];
@@ -251,7 +255,7 @@ function setOf(
     way: 'native',
     disks,
     leftOut: plan.leftOut,
-    ...(domain.stateFiles.length > 0 && { keptFiles: domain.stateFiles }),
+    ...(found.length > 0 && { keptFiles: notKept(found) }),
     domainXml: draft.domainXml,
   };
 }

@@ -214,13 +214,24 @@ export interface SetDisk {
   readonly stallMs?: number;
 }
 
-/** State of a domain that is in no disk of it. */
+/** State of a domain that is in no disk of it: its UEFI variables, and that of its emulated TPM. */
+export const STATE_KINDS = ['nvram', 'tpm'] as const;
+export type StateKind = (typeof STATE_KINDS)[number];
+
+/** Such a file, and the set's own copy of it or why there is none. */
 export interface KeptFile {
-  readonly what: 'nvram' | 'tpm';
-  /** Where the domain has it. */
+  readonly what: StateKind;
+  /** Where the domain has it; of a TPM of which there is no copy, perhaps its folder. */
   readonly path: string;
-  /** A copy of this set's own; absent: siphond may not read it, and it is named only. */
-  readonly keptAt?: string;
+  readonly copy?: {
+    /** The object that holds its bytes, in the pool and namespace of the set's first disk. */
+    readonly object: string;
+    readonly sizeBytes: number;
+    /** Lower-case hex. */
+    readonly sha256: string;
+  };
+  /** Why there is no copy. */
+  readonly why?: string;
 }
 
 /** A snapshot set as it is kept in the catalogue and in siphon's omap (schema 1). */

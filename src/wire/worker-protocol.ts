@@ -14,6 +14,7 @@ import type {
   SourceIds,
   SourceName,
   SourceProperties,
+  StateKind,
   Verification,
 } from './vocabulary.ts';
 
@@ -161,8 +162,18 @@ export interface CephMethods extends ArmMethods {
   removeSnapshot: { params: SnapshotAt; result: { readonly was: 'removed' | 'absent' } };
   /** siphon's marked snapshots of an image. */
   listMarked: { params: ImageAt; result: readonly SnapshotAt[] };
+  /** Writes a copy of a file that a set keeps, for the set to name; it goes with the set. As the snapshot user. */
+  keepFile: {
+    params: {
+      readonly set: Pick<SnapshotSet, 'id' | 'fsid' | 'disks'>;
+      readonly what: StateKind;
+      readonly base64: string;
+    };
+    result: { readonly object: string };
+  };
   /** Records a set in siphon's omap, in each pool and namespace that holds one of its disks. */
   putSet: { params: SnapshotSet; result: null };
+  /** Its record, and before that what it keeps. */
   removeSet: { params: SnapshotSet; result: null };
   /**
    * The sets of all hosts, of all pools and their namespaces that the snapshot user may read. `closed`: those that it may not.

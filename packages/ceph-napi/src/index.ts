@@ -78,6 +78,7 @@ export {
   omapSet,
   removeObject,
   statObject,
+  writeObject,
 } from './omap.ts';
 export { Pool } from './pool.ts';
 export {

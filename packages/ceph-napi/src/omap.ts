@@ -1,4 +1,4 @@
-// RADOS objects as small tables: create, stat, remove, and their omap, with a compare-and-set that is safe among writers. (A pool of
+// RADOS objects as small tables: create, write, stat, remove, and their omap, with a compare-and-set that is safe among writers. (A pool of
 // erasure code has no omap: EOPNOTSUPP.)
 import { check, errno } from './errors.ts';
 import { librados } from './library.ts';
@@ -34,6 +34,9 @@ const next = librados(`int rados_omap_get_next2(rados_omap_iter_t iter, char **k
 const getEnd = librados('void rados_omap_get_end(rados_omap_iter_t iter)');
 const stat = librados(
   'int rados_stat(rados_ioctx_t io, const char *o, uint64_t *psize, time_t *pmtime)',
+);
+const writeFull = librados(
+  'int rados_write_full(rados_ioctx_t io, const char *oid, const char *buf, size_t len)',
 );
 const remove = librados('int rados_remove(rados_ioctx_t io, const char *oid)');
 
@@ -71,6 +74,11 @@ export interface OmapChange {
 export async function createObject(pool: Pool, oid: string): Promise<void> {
   const result = await write(pool, oid, (op) => writeCreate.call(op, exclusive, null));
   check(result, operateWrite.symbol, oid);
+}
+
+/** Makes `data` all that the object holds, at once; creates it where there is none. Implements: rados_write_full */
+export async function writeObject(pool: Pool, oid: string, data: Uint8Array): Promise<void> {
+  check(await pool.try(writeFull, oid, data, data.length), writeFull.symbol, oid);
 }
 
 /** Removes an object with its omap. Throws ENOENT. Implements: rados_remove */

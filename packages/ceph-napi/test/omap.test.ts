@@ -10,6 +10,7 @@ import {
   omapSet,
   removeObject,
   statObject,
+  writeObject,
 } from '../src/index.ts';
 import { command, connect, failed, makePool, type TestPool } from './support.ts';
 
@@ -31,6 +32,15 @@ test('an object is created once, described, removed once', async () => {
   assert(Math.abs(stat.modifiedAt.getTime() - Date.now()) < 60_000);
   await removeObject(at.pool, 'thing');
   await assert.rejects(removeObject(at.pool, 'thing'), failed('rados_remove', errno.ENOENT));
+});
+
+test('an object is written whole, and again; rados sees the same', async () => {
+  const bytes = Buffer.from(Array.from({ length: 3 * (1 << 16) }, (_, index) => index % 251));
+  await writeObject(at.pool, 'bytes', bytes);
+  assert.equal((await statObject(at.pool, 'bytes'))?.sizeBytes, bytes.length);
+  assert.deepEqual(await command('rados', '-p', at.name, 'get', 'bytes', '/dev/stdout'), bytes);
+  await writeObject(at.pool, 'bytes', Buffer.from('short'));
+  assert.equal((await statObject(at.pool, 'bytes'))?.sizeBytes, 5);
 });
 
 test('entries are set, got, removed, and rados sees the same', async () => {

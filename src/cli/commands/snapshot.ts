@@ -9,7 +9,8 @@ import type {
   SnapshotsAnswer,
 } from '../../wire/api.ts';
 import { fromWire } from '../../wire/errors.ts';
-import type { Devices, SetDisk, SnapshotSet, Wanted } from '../../wire/vocabulary.ts';
+import { formatSize } from '../../wire/size.ts';
+import type { Devices, KeptFile, SetDisk, SnapshotSet, Wanted } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
 import { print, printJson, reportError, sheet, table, time } from '../output.ts';
 import { createScreen, follow } from '../watch.ts';
@@ -201,10 +202,13 @@ function pairsOf(set: KeptSet): (readonly [string, string])[] {
     ['held', holdMs === undefined ? 'not' : `${holdMs} ms`],
     ...set.disks.map((disk) => [`disk ${disk.target}`, diskText(set, disk)] as const),
     ...set.leftOut.map(({ target, why }) => [`left out ${target}`, why] as const),
-    ...(set.keptFiles ?? []).map(({ what, path, keptAt }) => {
-      return [what, `${path}, ${keptAt === undefined ? 'not kept' : `kept at ${keptAt}`}`] as const;
-    }),
+    ...(set.keptFiles ?? []).map((file) => [file.what, keptText(file)] as const),
   ];
+}
+
+function keptText({ path, copy, why }: KeptFile): string {
+  if (copy === undefined) return `${path}, not kept: ${why ?? 'it is named only'}`;
+  return `${path}, ${formatSize(copy.sizeBytes)} kept in ${copy.object}`;
 }
 
 function diskText(set: SnapshotSet, disk: SetDisk): string {

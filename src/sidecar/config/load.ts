@@ -8,7 +8,7 @@ import { parse, TomlError } from 'smol-toml';
 import type { Limits } from '../../snapshot/limits.ts';
 import type { FillLimits } from '../../systemd/fill-group-plan.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
-import type { DiskFormat } from '../../wire/vocabulary.ts';
+import type { DiskFormat, StateKind } from '../../wire/vocabulary.ts';
 import type { CephSettings } from '../../wire/worker-protocol.ts';
 import { isTable } from './keys.ts';
 import { locate } from './locate.ts';
@@ -41,6 +41,7 @@ export interface Config {
     readonly policies: string;
     readonly atOnce: number;
     readonly jitterMs: number;
+    readonly keepFiles: readonly StateKind[];
   };
   readonly libvirt: { readonly uri: string };
   readonly state: { readonly path: string };
@@ -216,6 +217,7 @@ export function toConfig(file: ConfigFile): Config {
       fullPercent: snapshot.full,
       softSnapshots: snapshot.image_warning,
       hardSnapshots: snapshot.image_limit,
+      keepFiles: snapshot.keep_files,
     },
     libvirt: file.libvirt,
     state: file.state,

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { API_SOCKET, HOOK_SOCKET, READ_SOCKET } from '../../wire/api.ts';
 import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from '../../wire/units.ts';
+import { STATE_KINDS } from '../../wire/vocabulary.ts';
 
 /** The longest that a domain's start may wait for a fill: libvirtd's own patience with a hook at its stop is 30 s. */
 const FILL_WAIT_MS_MAX = 10_000;
@@ -64,6 +65,11 @@ const duration = (min: number, max: number, range: string) =>
 function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
   const allowed = `one of ${words.map((word) => `"${word}"`).join(', ')}`;
   return z.enum(words, { error: allowed }).meta({ allowed });
+}
+
+function someOf<const T extends readonly [string, ...string[]]>(...words: T) {
+  const allowed = `a list of some of ${words.map((word) => `"${word}"`).join(', ')}`;
+  return z.array(z.enum(words, { error: allowed }), { error: allowed }).meta({ allowed });
 }
 
 const USER_ALLOWED = 'a cephx user without "client.", or { name = USER, keyring = PATH }';
@@ -227,6 +233,11 @@ export const CONFIG_SHAPE = z.strictObject({
     image_limit: wholeNumber(1, 10_000)
       .default(450)
       .describe('snapshots of one image, whoever made them, from which on none is taken'),
+    keep_files: someOf(...STATE_KINDS)
+      .default(['nvram'])
+      .describe(
+        "what of a domain's state that is in no disk each set has a copy of: `nvram`, its UEFI variables; `tpm`, the state of its emulated TPM, which holds keys: whoever may read its first disk's pool then has them",
+      ),
   }),
   libvirt: table({
     uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))

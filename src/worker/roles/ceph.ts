@@ -11,7 +11,7 @@ import { imageUse, readHead } from './ceph/image.ts';
 import { dropLock } from './ceph/lock-break.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
-import { findSets, putSet, removeSet } from './ceph/sets.ts';
+import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
 
@@ -50,6 +50,7 @@ export const startCephRole = ((settings) => {
         connections.as('snapshot', (session) => dropLock(session, at, signal)),
       removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),
       listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
+      keepFile: (what) => connections.as('snapshot', (session) => keepFile(session, what)),
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),
       removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
       findSets: () => connections.as('snapshot', findSets),

@@ -285,6 +285,12 @@ const NARROWED: readonly {
     change: osd('allow w pool=VMS object_prefix siphon.sets'),
   },
   {
+    identity: 'snapshot',
+    without: 'siphon.sets',
+    fails: 'keep a file of a set',
+    change: osd('allow w pool=VMS object_prefix siphon.sets'),
+  },
+  {
     identity: 'publish',
     without: 'siphon.sources',
     fails: 'describe a source',

@@ -84,6 +84,7 @@ function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): Sn
     way: 'native',
     disks: [{ target: 'vda', pool, namespace, image: 'x', ...at }],
     leftOut: [],
+    keptFiles: [{ what: 'nvram', path: '/vars' }],
     domainXml: '<domain/>',
   };
 }
@@ -108,6 +109,10 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
     'snapshot a disk': snapshotOf('disk'),
     'snapshot a clone': snapshotOf('clone'),
     'record a set': (world) => world.ceph.call('putSet', setIn(world), soon),
+    'keep a file of a set': (world) => {
+      const what = 'nvram' as const;
+      return world.ceph.call('keepFile', { set: setIn(world), what, base64: 'c3RhdGU=' }, soon);
+    },
     'find sets': async ({ ceph, vms, namespace }) => {
       const { closed } = await ceph.call('findSets', {}, soon);
       const place = namespace === '' ? vms : `${vms}/${namespace}`;

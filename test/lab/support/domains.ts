@@ -15,7 +15,7 @@ export async function defineDomain(cleanup: Cleanup, guest: Guest): Promise<stri
   await must('virsh', '-q', 'define', `${folder}/domain.xml`);
   cleanup.after(async () => {
     await run('virsh', ['-q', 'destroy', guest.name]);
-    await run('virsh', ['-q', 'undefine', '--managed-save', guest.name]);
+    await run('virsh', ['-q', 'undefine', '--managed-save', '--nvram', guest.name]);
   });
   return guest.name;
 }

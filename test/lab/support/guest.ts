@@ -38,6 +38,9 @@ export interface Guest {
   console?: string;
   /** Boots vda by its boot sector; else the tiny guest's kernel. */
   boots?: 'vda';
+  /** UEFI: the file of its variables; its firmware is never run. And an emulated TPM. */
+  nvram?: string;
+  hasTpm?: boolean;
   /** XML that stands inside <metadata>. */
   metadata?: string;
 }
@@ -62,6 +65,7 @@ export function guestXml(guest: Guest): string {
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
+    ${guest.nvram === undefined ? '' : nvramXml(guest.nvram)}
     ${guest.boots === 'vda' ? "<boot dev='hd'/>" : kernelXml(guest.cmdline ?? '')}
   </os>
   <features><acpi/></features>
@@ -73,11 +77,17 @@ export function guestXml(guest: Guest): string {
 ${guest.disks.map(diskXml).join('\n')}
     ${serialXml(guest)}
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    ${guest.hasTpm === true ? TPM_XML : ''}
     <memballoon model='none'/>
   </devices>
 </domain>
 `;
 }
+
+const nvramXml = (path: string) =>
+  `<loader readonly='yes' type='pflash'>/usr/share/no-firmware.fd</loader><nvram>${escapeXml(path)}</nvram>`;
+
+const TPM_XML = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
 
 function serialXml({ name, console }: Guest): string {
   const [type, source] =

@@ -41,6 +41,7 @@ const OTHER: Readonly<Record<string, string>> = {
   'snapshot.full': '70',
   'snapshot.image_warning': '70',
   'snapshot.image_limit': '70',
+  'snapshot.keep_files': '["tpm"]',
   'libvirt.uri': '"test:///default"',
   'state.path': '"/other"',
   'api.socket': '"/other.sock"',

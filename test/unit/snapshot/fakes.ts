@@ -78,6 +78,7 @@ type Asked =
   | 'createSnapshot'
   | 'removeSnapshot'
   | 'listMarked'
+  | 'keepFile'
   | 'putSet'
   | 'removeSet';
 type Fake = { [K in Asked]: (params: CephMethods[K]['params']) => CephMethods[K]['result'] };
@@ -126,7 +127,14 @@ export function cephMethods(world: World): Fake {
       world.omap.set(set.id, structuredClone(set));
       return null;
     },
+    keepFile({ set: { id }, what, base64 }) {
+      const object = `siphon.sets.${id}.${what}`;
+      world.objects.set(object, Buffer.from(base64, 'base64').toString());
+      return { object };
+    },
     removeSet(set) {
+      for (const { what } of set.keptFiles ?? [])
+        world.objects.delete(`siphon.sets.${set.id}.${what}`);
       world.omap.delete(set.id);
       return null;
     },

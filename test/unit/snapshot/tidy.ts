@@ -14,6 +14,13 @@ export function assertTidy(made: World): void {
   const claimed = sets.flatMap((set) => set.disks.map(() => `siphon.${set.id}`));
   assert.deepEqual(made.snapshots().toSorted(), claimed.toSorted());
   assert.deepEqual([...made.omap.keys()].toSorted(), sets.map((set) => set.id).toSorted());
+  for (const { copy } of sets.flatMap((set) => set.keptFiles ?? []))
+    if (copy) assert.ok(made.objects.has(copy.object), copy.object);
+  for (const name of made.objects.keys())
+    assert.ok(
+      sets.some(({ id, keptFiles }) => keptFiles && name.startsWith(`siphon.sets.${id}.`)),
+      name,
+    );
   assert.deepEqual(made.openJobs(), []);
 }
 

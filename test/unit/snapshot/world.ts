@@ -7,7 +7,7 @@ import { stripPasswords } from '../../../src/domain/strip-passwords.ts';
 import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
 import type { Limits } from '../../../src/snapshot/limits.ts';
 import { WANTED_DEFAULT } from '../../../src/snapshot/policy-shape.ts';
-import type { SnapshotParts } from '../../../src/snapshot/ports.ts';
+import type { SnapshotParts, StateRead } from '../../../src/snapshot/ports.ts';
 import { createSnapshots, type Snapshots } from '../../../src/snapshot/service.ts';
 import type { SetState } from '../../../src/wire/api.ts';
 import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
@@ -15,7 +15,12 @@ import type { Holdable, HoldMethods } from '../../../src/wire/hold-protocol.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
 import type { Pause } from '../../../src/wire/pause.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../src/wire/ports.ts';
-import type { Policy, ReleaseReason, SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import type {
+  Policy,
+  ReleaseReason,
+  SnapshotSet,
+  StateKind,
+} from '../../../src/wire/vocabulary.ts';
 import type { ClusterHealth, ImageAt } from '../../../src/wire/worker-protocol.ts';
 import { armMethods, cephMethods, holdMethods } from './fakes.ts';
 
@@ -46,6 +51,8 @@ export const DAILY = policyOf({ name: 'daily', keepLast: 2 });
 export class World {
   readonly images = new Map<string, Image>();
   readonly omap = new Map<string, SnapshotSet>();
+  /** What sets keep: names of objects to what they hold. */
+  readonly objects = new Map<string, string>();
   readonly catalogue = new Map<string, SnapshotSet & { state: SetState }>();
   readonly jobs = new Map<string, JobRecord>();
   policies: readonly Policy[] = [DAILY];
@@ -67,6 +74,9 @@ export class World {
   /** May throw, or wait, before libvirt answers. */
   beforeLibvirt: () => Promise<void> | void = () => undefined;
   domainXml = '';
+  keeps: readonly StateKind[] = ['nvram'];
+  /** Files of its state, by path. */
+  readonly files = new Map<string, string>();
   /** Whether libvirt knows the domain. */
   isDefined = true;
   nowMs = Date.UTC(2026, 10, 20, 23, 15);
@@ -194,6 +204,12 @@ export class Life {
       policies: () => world.policies,
       pauses: () => world.pauses,
       limits: () => LIMITS,
+      keeps: () => world.keeps,
+      readState: async ({ path }): Promise<StateRead> => {
+        const text = world.files.get(path);
+        if (text === undefined) return { kind: 'unread', why: 'there is none' };
+        return { kind: 'read', path, bytes: Buffer.from(text) };
+      },
       limit: (run) => run(),
       host: 'h1',
       log: {

@@ -1,13 +1,14 @@
-// Snapshot sets in Ceph: omap object `siphon.sets`, key the set's id, in each pool and namespace that holds one of its disks.
+// Snapshot sets in Ceph: omap object `siphon.sets`, key the set's id, in each pool and namespace that holds one of its disks; and beside its
+// first disk an object for each file that it keeps.
 
-import { listNamespaces, type Pool } from 'ceph-napi';
+import { errno, isErrno, listNamespaces, type Pool, removeObject, writeObject } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { SetDisk, SnapshotSet } from '../../../wire/vocabulary.ts';
 import type { CephMethods } from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 import { readEntries, writeEntry } from './omap.ts';
-import { openPool, placeOf } from './open.ts';
+import { inImage, openPool, placeOf } from './open.ts';
 import { assertFsid, unlessMissing } from './source.ts';
 
 const OBJECT = 'siphon.sets';
@@ -21,9 +22,54 @@ export async function putSet(session: Session, set: SnapshotSet): Promise<null> 
   return null;
 }
 
-/** Idempotent; a pool that is gone holds no record. */
+type Kept = CephMethods['keepFile']['params'];
+
+/** Under the prefix that the user's caps name. */
+const objectOf = (setId: string, what: Kept['what']) => `${OBJECT}.${setId}.${what}`;
+
+/** Whole, over what is there. */
+export async function keepFile(
+  session: Session,
+  { set, what, base64 }: Kept,
+): Promise<CephMethods['keepFile']['result']> {
+  assertFsid(session, set.fsid, `set ${set.id}`);
+  const object = objectOf(set.id, what);
+  const { poolId, namespace } = firstPlaceOf(set);
+  await using pool = await openPool(session, poolId, namespace);
+  await inImage(session, pool, `write ${object}`, placeOf(pool), () =>
+    writeObject(pool, object, Buffer.from(base64, 'base64')),
+  );
+  return { object };
+}
+
+/** Also what the set does not claim: its copy may have been made just before siphond ended. */
+async function removeKept(session: Session, set: SnapshotSet): Promise<void> {
+  const { keptFiles = [] } = set;
+  if (keptFiles.length === 0) return;
+  const { poolId, namespace } = firstPlaceOf(set);
+  const open = await unlessMissing(openPool(session, poolId, namespace));
+  if (!open) return;
+  await using pool = open;
+  for (const { what } of keptFiles) {
+    const object = objectOf(set.id, what);
+    await inImage(session, pool, `remove ${object}`, placeOf(pool), () =>
+      removeIfThere(pool, object),
+    );
+  }
+}
+
+async function removeIfThere(pool: Pool, object: string): Promise<void> {
+  try {
+    await removeObject(pool, object);
+  } catch (error) {
+    if (!isErrno(error, errno.ENOENT)) throw error;
+  }
+}
+
+/** Idempotent; a pool that is gone holds no record. What the set keeps goes first: the record leads to it. */
 export async function removeSet(session: Session, set: SnapshotSet): Promise<null> {
   assertFsid(session, set.fsid, `set ${set.id}`);
+  await removeKept(session, set);
   for (const { poolId, namespace } of placesOf(set)) {
     const pool = await unlessMissing(openPool(session, poolId, namespace));
     if (!pool) continue;
@@ -79,10 +125,16 @@ function parseSet(text: string): SnapshotSet | undefined {
   }
 }
 
-function placesOf({ id, disks }: SnapshotSet): Pick<SetDisk, 'poolId' | 'namespace'>[] {
-  if (disks.length === 0) {
-    const why = 'it has no disk, so there is no pool for its record';
-    throw new OperatingError({ code: 'usage', op: 'record set', subject: id, why });
-  }
+type Place = Pick<SetDisk, 'poolId' | 'namespace'>;
+
+function firstPlaceOf({ id, disks: [first] }: Pick<SnapshotSet, 'id' | 'disks'>): Place {
+  if (first !== undefined) return first;
+  const why = 'it has no disk, so there is no pool for its record';
+  throw new OperatingError({ code: 'usage', op: 'record set', subject: id, why });
+}
+
+function placesOf(set: SnapshotSet): Place[] {
+  firstPlaceOf(set);
+  const { disks } = set;
   return [...new Map(disks.map((disk) => [`${disk.poolId} ${disk.namespace}`, disk])).values()];
 }

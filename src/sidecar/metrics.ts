@@ -270,9 +270,14 @@ function addSetGauges(add: Add): void {
   );
   add(
     'siphon_set_bytes',
-    'What the sets would take on their own: the sizes of their disks, of which snapshots share what did not change.',
-    [],
-    ({ sets }, set) => set(sum(sets.flatMap(({ disks }) => disks.map((each) => each.sizeBytes)))),
+    'What the sets would take on their own, of which snapshots share what did not change: what is allocated of their disks, and of those that could not be measured their sizes.',
+    ['by'],
+    ({ sets }, set) => {
+      const disks = sets.flatMap((each) => each.disks);
+      set(sum(disks.map(({ allocatedBytes = 0 }) => allocatedBytes)), { by: 'allocated' });
+      const unmeasured = disks.filter(({ allocatedBytes }) => allocatedBytes === undefined);
+      set(sum(unmeasured.map(({ sizeBytes }) => sizeBytes)), { by: 'size' });
+    },
   );
 }
 

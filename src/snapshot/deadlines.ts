@@ -7,6 +7,7 @@ export const DEADLINE_MS = {
   look: { deadlineMs: 30_000 },
   snapshot: { deadlineMs: 60_000 },
   record: { deadlineMs: 30_000 },
+  measure: { deadlineMs: 10_000 },
   libvirt: { deadlineMs: 10_000 },
   /** A few intervals of the monitors. */
   arm: { deadlineMs: 30_000 },

@@ -24,6 +24,7 @@ import type { Member } from './holds.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
 import { type Found, keepFiles, notKept, readFiles } from './kept-files.ts';
 import { decideLimits, type SnapshotCount } from './limits.ts';
+import { measureDisks } from './measure.ts';
 import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
 import { snapshotName } from './set-id.ts';
@@ -79,7 +80,7 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
     work.set = setOf(parts, draft, plan, domain, creation, found);
     job.step('taken', { draft, plan, set: work.set });
     control.hold();
-    work.set = await keepFiles(cluster, work.set, found);
+    work.set = await keepFiles(cluster, await measureDisks(cluster, work.set), found);
     await recordSet(parts, cluster, work.set);
     return work.set;
   } catch (error) {

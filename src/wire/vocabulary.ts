@@ -209,6 +209,9 @@ export interface SetDisk {
   readonly imageId: string;
   readonly snapId: number;
   readonly sizeBytes: number;
+  /** What of it the snapshot has, in whole objects: it holds no more, however much changes. Absent: it could not be told cheaply. */
+  readonly allocatedBytes?: number;
+  readonly whyNotMeasured?: string;
   readonly owner?: DiskOwner;
   /** The guest's writes to it may have waited so long for its snapshot. */
   readonly stallMs?: number;

@@ -160,6 +160,11 @@ export interface CephMethods extends ArmMethods {
   };
   /** Removes one of siphon's snapshots, found by image id, snap id and name together; anything unmarked is refused. */
   removeSnapshot: { params: SnapshotAt; result: { readonly was: 'removed' | 'absent' } };
+  /** What of it is allocated, in whole objects and without a parent's, where its object map tells; else why not. As the snapshot user. */
+  measureSnapshot: {
+    params: SnapshotAt;
+    result: { readonly allocatedBytes: number } | { readonly why: string };
+  };
   /** siphon's marked snapshots of an image. */
   listMarked: { params: ImageAt; result: readonly SnapshotAt[] };
   /** Writes a copy of a file that a set keeps, for the set to name; it goes with the set. As the snapshot user. */

@@ -76,6 +76,7 @@ export {
   omapGetAll,
   omapRemove,
   omapSet,
+  readObject,
   removeObject,
   statObject,
   writeObject,

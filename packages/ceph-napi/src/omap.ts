@@ -1,8 +1,18 @@
-// RADOS objects as small tables: create, write, stat, remove, and their omap, with a compare-and-set that is safe among writers. (A pool of
+// RADOS objects as small tables: create, write, read, stat, remove, and their omap, with a compare-and-set that is safe among writers. (A pool of
 // erasure code has no omap: EOPNOTSUPP.)
 import { check, errno } from './errors.ts';
 import { librados } from './library.ts';
-import { bytes, bytesAt, ints, lengthsOf, pointersTo, safeInteger, word, words } from './memory.ts';
+import {
+  assertSize,
+  bytes,
+  bytesAt,
+  ints,
+  lengthsOf,
+  pointersTo,
+  safeInteger,
+  word,
+  words,
+} from './memory.ts';
 import type { Pool } from './pool.ts';
 
 const createWriteOp = librados('rados_write_op_t rados_create_write_op(void)');
@@ -37,6 +47,9 @@ const stat = librados(
 );
 const writeFull = librados(
   'int rados_write_full(rados_ioctx_t io, const char *oid, const char *buf, size_t len)',
+);
+const readBytes = librados(
+  'int rados_read(rados_ioctx_t io, const char *oid, char *buf, size_t len, uint64_t off)',
 );
 const remove = librados('int rados_remove(rados_ioctx_t io, const char *oid)');
 
@@ -79,6 +92,18 @@ export async function createObject(pool: Pool, oid: string): Promise<void> {
 /** Makes `data` all that the object holds, at once; creates it where there is none. Implements: rados_write_full */
 export async function writeObject(pool: Pool, oid: string, data: Uint8Array): Promise<void> {
   check(await pool.try(writeFull, oid, data, data.length), writeFull.symbol, oid);
+}
+
+/** The object's first bytes, `maxBytes` of them, or all that it has. Throws ENOENT. Implements: rados_read */
+export async function readObject(pool: Pool, oid: string, maxBytes: number): Promise<Buffer> {
+  assertSize(maxBytes, 'length');
+  const buffer = bytes(maxBytes);
+  const length = check(
+    await pool.try(readBytes, oid, buffer, buffer.length, 0),
+    readBytes.symbol,
+    oid,
+  );
+  return buffer.subarray(0, length);
 }
 
 /** Removes an object with its omap. Throws ENOENT. Implements: rados_remove */

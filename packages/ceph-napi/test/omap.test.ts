@@ -8,6 +8,7 @@ import {
   omapGetAll,
   omapRemove,
   omapSet,
+  readObject,
   removeObject,
   statObject,
   writeObject,
@@ -39,6 +40,9 @@ test('an object is written whole, and again; rados sees the same', async () => {
   await writeObject(at.pool, 'bytes', bytes);
   assert.equal((await statObject(at.pool, 'bytes'))?.sizeBytes, bytes.length);
   assert.deepEqual(await command('rados', '-p', at.name, 'get', 'bytes', '/dev/stdout'), bytes);
+  assert.deepEqual(await readObject(at.pool, 'bytes', 1 << 20), bytes);
+  assert.deepEqual(await readObject(at.pool, 'bytes', 1000), bytes.subarray(0, 1000));
+  await assert.rejects(readObject(at.pool, 'absent', 1), failed('rados_read', errno.ENOENT));
   await writeObject(at.pool, 'bytes', Buffer.from('short'));
   assert.equal((await statObject(at.pool, 'bytes'))?.sizeBytes, 5);
 });

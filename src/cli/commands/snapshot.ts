@@ -214,7 +214,15 @@ function keptText({ path, copy, why }: KeptFile): string {
 function diskText(set: SnapshotSet, disk: SetDisk): string {
   const stall = disk.stallMs === undefined ? undefined : `writes stalled ${disk.stallMs} ms`;
   const owner = disk.owner === undefined ? undefined : `${disk.owner}'s`;
-  return [snapshotOf(set, disk), owner, stall].filter((each) => each !== undefined).join(', ');
+  return [snapshotOf(set, disk), bytesText(disk), owner, stall]
+    .filter((each) => each !== undefined)
+    .join(', ');
+}
+
+function bytesText({ sizeBytes, allocatedBytes, whyNotMeasured }: SetDisk): string {
+  const size = formatSize(sizeBytes);
+  if (allocatedBytes !== undefined) return `${formatSize(allocatedBytes)} of ${size} allocated`;
+  return `${size}, of which is not known what is allocated: ${whyNotMeasured ?? 'siphond ended before'}`;
 }
 
 async function protect(

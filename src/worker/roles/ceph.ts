@@ -9,6 +9,7 @@ import { Connections } from './ceph/connections.ts';
 import { clusterHealth, examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
 import { dropLock } from './ceph/lock-break.ts';
+import { measureSnapshot } from './ceph/measure.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
 import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
@@ -49,6 +50,8 @@ export const startCephRole = ((settings) => {
       dropLock: (at, { signal }) =>
         connections.as('snapshot', (session) => dropLock(session, at, signal)),
       removeSnapshot: (at) => connections.as('snapshot', (session) => removeSnapshot(session, at)),
+      measureSnapshot: (at) =>
+        connections.as('snapshot', (session) => measureSnapshot(session, at)),
       listMarked: (at) => connections.as('snapshot', (session) => listMarked(session, at)),
       keepFile: (what) => connections.as('snapshot', (session) => keepFile(session, what)),
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),

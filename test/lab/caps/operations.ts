@@ -63,6 +63,7 @@ export const snapshotOf = (image: string): Operation => {
     const snap = `siphon.caps${++snaps}`;
     const { sizeBytes: _, ...made } = await ceph.call('createSnapshot', { ...at, snap }, soon);
     assert.deepEqual(await ceph.call('listMarked', at, soon), [made]);
+    assert.ok('allocatedBytes' in (await ceph.call('measureSnapshot', made, soon)));
     assert.deepEqual(await ceph.call('removeSnapshot', made, soon), { was: 'removed' });
   };
 };

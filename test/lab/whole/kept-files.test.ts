@@ -1,4 +1,4 @@
-// NVRAM and TPM state that only root may read: kept with a set, the same byte by byte, told, and gone with it.
+// NVRAM and TPM state that only root may read: kept with a set, the same byte by byte, told, and gone with it. And what a set's disk has.
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
@@ -18,7 +18,8 @@ const CONFIG = '/etc/siphon/conf.d/96-kept-files.toml';
 
 before(async () => {
   await answering();
-  await must('rbd', 'create', '--size', '16M', IMAGE);
+  await sh(`head -c 1M /dev/urandom >/tmp/${NAME}; truncate -s 16M /tmp/${NAME}
+    rbd import --no-progress /tmp/${NAME} ${IMAGE}; rm /tmp/${NAME}`);
   cleanup.after(() => run('rbd', ['rm', '--no-progress', IMAGE]));
   const disks = [{ kind: 'rbd', image: IMAGE }] as const;
   await defineDomain(cleanup, {
@@ -67,6 +68,8 @@ test('NVRAM is kept, a TPM only where the operator wants it; both are told, and 
   const told = (await siphon('snapshot', 'get', set.id)).stdout;
   assert.match(told, new RegExp(`^nvram +${NVRAM}, 528.0 KiB kept in ${nvram}$`, 'm'));
   assert.match(told, /^tpm .*, not kept: snapshot\.keep_files does not name it$/m);
+  assert.equal(set.disks[0]?.allocatedBytes, 4 << 20, 'one object');
+  assert.match(told, /^disk vda .*, 4\.0 MiB of 16\.0 MiB allocated/m);
   const ofAll = await siphonJson<SnapshotSet[]>('snapshot', 'list', '--all-hosts', NAME);
   assert.deepEqual(ofAll[0]?.keptFiles, set.keptFiles, 'as Ceph has it recorded');
   await must('siphon', 'snapshot', 'delete', set.id);

@@ -98,6 +98,38 @@ test('many snapshots at once share the monitors’ commits', async () => {
   assert.equal(new Set((await Promise.all(all)).map((made) => made.imageId)).size, 12);
 });
 
+test('what of a snapshot is allocated, as `rbd diff` tells it; why not, where that takes a look at each object', async () => {
+  const { image, ...at } = await disk();
+  const spec = `${pool}/${image}`;
+  const once = ['--io-type', 'write', '--io-size', '4K', '--io-total', '4K', '--io-threads', '1'];
+  const write = (pattern: string) => must('rbd', 'bench', ...once, '--io-pattern', pattern, spec);
+  await must('rbd', 'resize', '--no-progress', '--size', '64M', spec);
+  await write('seq');
+  await must('rbd', 'snap', 'create', '--no-progress', `${spec}@other`);
+  await write('rand');
+  const { sizeBytes, ...snap } = await worker.call(
+    'createSnapshot',
+    { ...at, image, snap: 'siphon.m' },
+    soon,
+  );
+  const diff = await json<{ length: number }[]>(
+    'rbd',
+    'diff',
+    '--whole-object',
+    `${spec}@siphon.m`,
+  );
+  const allocatedBytes = diff.reduce((total, { length }) => total + length, 0);
+  assert.ok(allocatedBytes > 0 && allocatedBytes < sizeBytes, `${allocatedBytes} of ${sizeBytes}`);
+  assert.deepEqual(await worker.call('measureSnapshot', snap, soon), { allocatedBytes });
+  await must('rbd', 'snap', 'rm', '--no-progress', `${spec}@siphon.m`);
+  await failing(worker.call('measureSnapshot', snap, soon), 'not-found', /siphon\.m/);
+  await must('rbd', 'feature', 'disable', spec, 'fast-diff', 'object-map');
+  const plain = await worker.call('createSnapshot', { ...at, image, snap: 'siphon.n' }, soon);
+  assert.deepEqual(await worker.call('measureSnapshot', plain, soon), {
+    why: 'it has no object map',
+  });
+});
+
 test('the head of a disk is its first bytes, of now or of a snapshot', async () => {
   const at = await disk();
   const head = (more: object) =>

@@ -139,7 +139,10 @@ describe('the metrics', () => {
   });
 
   const setOf = (event: string, sizes: readonly number[]) => {
-    const disks = sizes.map((sizeBytes) => ({ sizeBytes }));
+    // Of a disk of 20 it is known what is allocated.
+    const disks = sizes.map((sizeBytes) =>
+      sizeBytes === 20 ? { sizeBytes, allocatedBytes: 3 } : { sizeBytes },
+    );
     const set = { event, disks, ...(event === 'manual' && { isProtected: true }) };
     return set as unknown as SnapshotSet;
   };
@@ -166,7 +169,8 @@ describe('the metrics', () => {
     assert.equal(is('siphon_sets', { asked_by: 'policy' }), 1);
     assert.equal(is('siphon_protected_sets'), 1);
     assert.equal(is('siphon_set_snapshots'), 3);
-    assert.equal(is('siphon_set_bytes'), 35);
+    assert.equal(is('siphon_set_bytes', { by: 'allocated' }), 3);
+    assert.equal(is('siphon_set_bytes', { by: 'size' }), 15);
     assert.equal(is('siphon_spool_events'), 3);
     assert.deepEqual([is('siphon_pinned_bases'), is('siphon_pinned_bytes')], [1, 100]);
     assert.deepEqual([is('siphon_leased_bases'), is('siphon_leased_bytes')], [2, 150]);

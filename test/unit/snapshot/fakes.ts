@@ -77,6 +77,7 @@ type Asked =
   | 'clusterHealth'
   | 'createSnapshot'
   | 'removeSnapshot'
+  | 'measureSnapshot'
   | 'listMarked'
   | 'keepFile'
   | 'putSet'
@@ -119,6 +120,7 @@ export function cephMethods(world: World): Fake {
       image.snaps.delete(snapId);
       return { was: 'removed' };
     },
+    measureSnapshot: () => world.measured,
     listMarked(params) {
       const image = world.image(params);
       return [...image.snaps].map(([snapId, snap]) => at(image, snapId, snap));

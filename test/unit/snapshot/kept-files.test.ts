@@ -72,6 +72,24 @@ test('what cannot be read, or Ceph does not take, is named with why; the set is 
   assert.match(second.keptFiles?.[0]?.why ?? '', /^Ceph did not take it: /);
 });
 
+test('what a disk has is told once the set is there; where Ceph cannot tell, why', async () => {
+  const made = world();
+  const { life, set } = await setOf(made);
+  assert.deepEqual([set.disks[0]?.allocatedBytes, set.disks[0]?.whyNotMeasured], [1024, undefined]);
+  assert.deepEqual(made.omap.get(set.id)?.disks, set.disks);
+  await life.room.remove(set.id).finished;
+  made.measured = { why: 'it has no object map' };
+  const { life: next, set: second } = await setOf(made);
+  assert.equal(second.disks[0]?.whyNotMeasured, 'it has no object map');
+  await next.room.remove(second.id).finished;
+  made.beforeCeph = (method) => {
+    if (method === 'measureSnapshot') throw failure('unavailable');
+  };
+  const { set: third } = await setOf(made);
+  assert.deepEqual([third.disks[0]?.allocatedBytes, third.disks.length], [undefined, 1]);
+  assert.ok(third.disks[0]?.whyNotMeasured);
+});
+
 test('kill -9 at every effect: the next life claims no copy that is not there, and none outlives its set', async () => {
   for (let endsAt = 2; ; endsAt += 1) {
     const made = world();

@@ -21,7 +21,7 @@ import type {
   SnapshotSet,
   StateKind,
 } from '../../../src/wire/vocabulary.ts';
-import type { ClusterHealth, ImageAt } from '../../../src/wire/worker-protocol.ts';
+import type { CephMethods, ClusterHealth, ImageAt } from '../../../src/wire/worker-protocol.ts';
 import { armMethods, cephMethods, holdMethods } from './fakes.ts';
 
 export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
@@ -51,6 +51,8 @@ export const DAILY = policyOf({ name: 'daily', keepLast: 2 });
 export class World {
   readonly images = new Map<string, Image>();
   readonly omap = new Map<string, SnapshotSet>();
+  /** What Ceph says of how much a snapshot has. */
+  measured: CephMethods['measureSnapshot']['result'] = { allocatedBytes: 1024 };
   /** What sets keep: names of objects to what they hold. */
   readonly objects = new Map<string, string>();
   readonly catalogue = new Map<string, SnapshotSet & { state: SetState }>();

@@ -5,6 +5,7 @@
 PACKAGES=(systemd-sysv systemd-container dbus iproute2 iputils-ping procps util-linux
   ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core ceph-common librbd1 python3-rbd python3-rados
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-storage-rbd qemu-system-x86 qemu-utils qemu-block-extra
+  swtpm swtpm-tools
   librbd-dev librados-dev libvirt-dev
   e2fsprogs xfsprogs btrfs-progs openssl ca-certificates curl jq apparmor libfaketime
   libatomic1) # Node's

@@ -194,6 +194,8 @@ export interface CephMethods extends ArmMethods {
       /** `POOL[/NAMESPACE]` */
       readonly pools: readonly string[];
       readonly disks: readonly ImageAt[];
+      /** The snapshot user's pool for ticks. */
+      readonly tickPool?: string;
     };
     result: Examined;
   };
@@ -213,13 +215,9 @@ export interface Examined {
   /** The monitors' Ceph. */
   readonly release: string;
   readonly mayBlocklist: boolean;
-  readonly pools: readonly {
-    readonly pool: string;
-    readonly trial:
-      | { readonly kind: 'may' | 'absent' }
-      | { readonly kind: 'may-not'; readonly op: string }
-      | { readonly kind: 'untold'; readonly why: string };
-  }[];
+  readonly pools: readonly { readonly pool: string; readonly trial: PoolTrial }[];
+  /** Of the pool for ticks, where it was asked for. */
+  readonly ticks?: PoolTrial;
   readonly disks: readonly {
     readonly at: ImageAt;
     readonly trial:
@@ -227,6 +225,11 @@ export interface Examined {
       | { readonly kind: 'absent' | 'may-not' | 'untold' };
   }[];
 }
+
+export type PoolTrial =
+  | { readonly kind: 'may' | 'absent' }
+  | { readonly kind: 'may-not'; readonly op: string }
+  | { readonly kind: 'untold'; readonly why: string };
 
 export type SourcePresence =
   | { readonly kind: 'present' }

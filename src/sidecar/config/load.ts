@@ -56,6 +56,7 @@ export interface Config {
 export interface ClusterConfig {
   readonly name: string;
   readonly isDefault: boolean;
+  readonly isTickPoolStated: boolean;
   readonly settings: CephSettings;
 }
 
@@ -205,6 +206,7 @@ export function toConfig(file: ConfigFile): Config {
     clusters: Object.entries(file.clusters).map(([name, cluster], _, all) => ({
       name,
       isDefault: all.length === 1 || cluster.default === true,
+      isTickPoolStated: cluster.tick_pool !== undefined,
       settings: toSettings(cluster),
     })),
     trust: file.trust,
@@ -236,7 +238,7 @@ function toSettings(cluster: ConfigFile['clusters'][string]): CephSettings {
     ...(fsid === undefined ? {} : { fsid }),
     conf: cluster.conf,
     timeoutMs: cluster.timeout,
-    tickPool: cluster.tick_pool,
+    tickPool: cluster.tick_pool ?? 'siphon',
     users: {
       fill: users.fill ?? user,
       snapshot: users.snapshot ?? user,

@@ -103,9 +103,9 @@ const cluster = z.strictObject({
     .prefault('5s')
     .describe('how long one answer of the cluster may take before it counts as unavailable'),
   tick_pool: text("a pool's name without /", (each) => /^[^/\0]{1,128}$/.test(each))
-    .default('siphon')
+    .exactOptional()
     .describe(
-      "a small pool of siphon's own, of one placement group, whose snapshot ids tell when the monitors commit; where there is none, or the snapshot user may not, they are of the first disk's pool",
+      "a small pool of siphon's own, of one placement group, whose snapshot ids tell when the monitors commit; where it is not stated, `siphon`, if there is one. Where there is none, or the snapshot user may not, they are of the first disk's pool",
     ),
   user: user().prefault('siphon').describe('the cephx user for whatever `users` leaves out'),
   users: z

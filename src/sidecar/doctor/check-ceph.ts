@@ -1,7 +1,7 @@
 // Each cluster: its conf, its users' keys, what each may do where, and what the cluster says of itself.
 
 import type { Ability } from '../../wire/vocabulary.ts';
-import type { Examined } from '../../wire/worker-protocol.ts';
+import type { Examined, PoolTrial } from '../../wire/worker-protocol.ts';
 import { capsFor, grant } from './caps.ts';
 import type { ClusterFacts, Job, SiteFacts, Trial, UserFacts, VmKeyFacts } from './facts.ts';
 import { type Finding, finding } from './findings.ts';
@@ -107,7 +107,7 @@ function checkTrial(
   cluster: ClusterFacts,
   { name }: UserFacts,
   job: Job,
-  { pools, mayBlocklist }: Examined,
+  { pools, mayBlocklist, ticks }: Examined,
 ): Finding[] {
   const entity = `client.${name}`;
   const fix = correction(cluster, name);
@@ -129,7 +129,26 @@ function checkTrial(
     }
     if (trial.kind === 'untold') found.push(finding('ceph-untold', entity, trial.why, 'ceph -s'));
   }
-  return found;
+  return ticks === undefined ? found : [...found, ...checkTicks(cluster, entity, fix, ticks)];
+}
+
+/** A pool of the default's name need not be there: then ticks are of the first disk's pool, which costs little. */
+function checkTicks(
+  { name, settings: { conf, tickPool = '' }, isTickPoolStated }: ClusterFacts,
+  entity: string,
+  fix: readonly string[],
+  trial: PoolTrial,
+): Finding[] {
+  if (trial.kind === 'absent' && isTickPoolStated) {
+    const what = `clusters.${name}.tick_pool names it, and there is no such pool`;
+    const create = `ceph -c ${conf} osd pool create ${tickPool} 1`;
+    return [finding('tick-pool-missing', tickPool, what, create)];
+  }
+  if (trial.kind === 'may-not') {
+    const what = `it may not take snapshot ids in pool '${tickPool}'`;
+    return [finding('tick-pool-closed', entity, what, ...fix)];
+  }
+  return trial.kind === 'untold' ? [finding('ceph-untold', entity, trial.why, 'ceph -s')] : [];
 }
 
 /** Checks of Ceph that siphon feels (doc/rados/operations/health-checks). */

@@ -1,6 +1,6 @@
 // Units, the hook, the clock: what stands on every host that has siphon, whatever its config says.
 
-import type { Facts, HookFacts, UnitFacts } from './facts.ts';
+import type { Facts, GuardFacts, HookFacts, UnitFacts } from './facts.ts';
 import { type Finding, finding } from './findings.ts';
 
 const INSTALL_HOOK = '/usr/lib/siphon/install-hook.sh install';
@@ -16,12 +16,31 @@ export function checkHost({ host, configProblems }: Facts): Finding[] {
     ...host.missingAccounts.map((name) =>
       finding('account-missing', name, 'there is none', 'systemd-sysusers siphon.conf'),
     ),
+    ...checkGuard(host.guard),
     ...(host.isClockSynchronised === false
       ? [finding('clock-unsynchronised', 'clock', 'NTPSynchronized=no')]
       : []),
     ...(host.isAppArmorActive
       ? [finding('apparmor', 'AppArmor', 'it is active; files named *.qcow2 need no rule')]
       : []),
+  ];
+}
+
+export const POLKIT_RULE = '/usr/share/polkit-1/rules.d/50-siphon.rules';
+
+function checkGuard({ why, isRuleThere }: GuardFacts): Finding[] {
+  if (why === undefined) return [];
+  if (!isRuleThere) {
+    const again = 'apt-get install --reinstall siphon';
+    return [finding('guard-rule-missing', POLKIT_RULE, 'there is no such file', again)];
+  }
+  const commands = [
+    'systemctl unmask polkit',
+    'systemctl restart polkit',
+    'systemctl status polkit',
+  ];
+  return [
+    finding('guard-refused', 'polkit', `siphon-libvirt may set no guard: ${why}`, ...commands),
   ];
 }
 

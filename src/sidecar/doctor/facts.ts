@@ -24,6 +24,14 @@ export interface HostFacts {
   /** Users and groups of siphon's that this host has not. */
   readonly missingAccounts: readonly string[];
   readonly isAppArmorActive: boolean;
+  readonly guard: GuardFacts;
+}
+
+/** Whether the libvirt worker's user may set the guards of domains that are held. */
+export interface GuardFacts {
+  /** systemd's word, where it may not. */
+  readonly why?: string;
+  readonly isRuleThere: boolean;
 }
 
 export interface HookFacts {
@@ -116,6 +124,7 @@ export interface RbdDiskFacts {
 export interface ClusterFacts {
   readonly name: string;
   readonly settings: CephSettings;
+  readonly isTickPoolStated: boolean;
   readonly conf: 'readable' | 'missing' | 'unreadable';
   /** Files, the conf and keyrings, that root may read and siphond's workers may not. */
   readonly closed: readonly string[];

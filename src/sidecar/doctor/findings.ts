@@ -46,6 +46,10 @@ export const FINDINGS = {
   'base-suspect': risk("the file under a base's name is not what it must be"),
   'selinux-label': risk('QEMU may not read files of this label'),
   'libvirt-down': wrong('domains are neither seen nor started'),
+  'guard-rule-missing': wrong(
+    'a running domain is only held under a guard: no set of one is taken',
+  ),
+  'guard-refused': wrong('a running domain is only held under a guard: no set of one is taken'),
   'libvirt-closed': wrong('the libvirt worker is another user than root, and is not let in'),
   'conf-missing': wrong('without it there is no cluster'),
   'conf-malformed': wrong('librados cannot read it'),
@@ -59,6 +63,12 @@ export const FINDINGS = {
   'ceph-untold': wrong('whether this user may do its work could not be told'),
   'pool-missing': wrong('what siphon is to read or write is not there'),
   'caps-missing': wrong('this user may not do its work there'),
+  'tick-pool-missing': risk(
+    'snapshot ids that foresee commits are of a disk’s pool, whose placement groups trim each',
+  ),
+  'tick-pool-closed': risk(
+    'snapshot ids that foresee commits are of a disk’s pool, whose placement groups trim each',
+  ),
   'may-blocklist': risk('librbd would then blocklist a QEMU that hangs: its disk is lost to it'),
   'vm-key-cannot-break-locks': risk(
     "the domain's writes fail for good after a client of its disk died",

@@ -23,11 +23,11 @@ export interface CephLook {
 }
 
 export async function gatherCluster(
-  { name, settings }: ClusterConfig,
+  { name, settings, isTickPoolStated }: ClusterConfig,
   { pools, disks, vmUsers }: CephLook,
 ): Promise<ClusterFacts> {
   const conf = await readConf(settings.conf);
-  const facts = { name, settings, pools, conf: conf.state };
+  const facts = { name, settings, isTickPoolStated, pools, conf: conf.state };
   if (conf.text === undefined)
     return { ...facts, closed: [], users: [], vmKeys: [], abilities: [] };
   const text = conf.text;
@@ -86,7 +86,7 @@ const JOBS: readonly Job[] = ['fill', 'snapshot', 'publish'];
 
 async function gatherUser(
   worker: Worker<CephMethods>,
-  { users }: CephSettings,
+  { users, tickPool }: CephSettings,
   conf: string,
   name: string,
   { pools, disks }: Pick<CephLook, 'pools' | 'disks'>,
@@ -100,6 +100,7 @@ async function gatherUser(
       as: job,
       pools: isSnapshot ? pools.vms : pools.images,
       disks: isSnapshot ? disks : [],
+      ...(isSnapshot && tickPool !== undefined && { tickPool }),
     };
     return { job, trial: await attempt(worker, params) };
   });

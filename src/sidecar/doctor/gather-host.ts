@@ -3,17 +3,18 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { look } from './bounds.ts';
-import { BYPASS } from './check-host.ts';
-import type { HookFacts, HostFacts, UnitFacts } from './facts.ts';
+import { asUser, look } from './bounds.ts';
+import { BYPASS, POLKIT_RULE } from './check-host.ts';
+import type { GuardFacts, HookFacts, HostFacts, UnitFacts } from './facts.ts';
 
 export async function gatherHost(): Promise<HostFacts> {
-  const [hook, units, clock, missing, apparmor] = await Promise.all([
+  const [hook, units, clock, missing, apparmor, guard] = await Promise.all([
     lookAtHook(),
     lookAtUnits(),
     look('timedatectl', 'show', '-P', 'NTPSynchronized'),
     missingAccounts(),
     readFile('/sys/module/apparmor/parameters/enabled', 'utf8').catch(() => ''),
+    lookAtGuard(),
   ]);
   return {
     hook,
@@ -21,6 +22,7 @@ export async function gatherHost(): Promise<HostFacts> {
     ...(clock.code === 0 && { isClockSynchronised: clock.stdout.trim() === 'yes' }),
     missingAccounts: missing,
     isAppArmorActive: apparmor.startsWith('Y'),
+    guard,
   };
 }
 
@@ -46,6 +48,18 @@ const UNITS = [
   'siphon-evict.timer',
   'siphon-prune.timer',
 ];
+
+/** Of no domain: to stop what does not run is allowed as any other stop is, and changes nothing. */
+const NOBODYS_GUARD = 'siphon-guard@00000000-0000-0000-0000-000000000000.timer';
+
+async function lookAtGuard(): Promise<GuardFacts> {
+  const stop = ['systemctl', '--no-ask-password', 'stop', NOBODYS_GUARD];
+  const { code, stderr } = await look('setpriv', ...asUser('siphon-libvirt'), ...stop);
+  const isRuleThere = existsSync(POLKIT_RULE);
+  // A user that is not there is missed elsewhere.
+  if (code === 0 || stderr.startsWith('setpriv:')) return { isRuleThere };
+  return { isRuleThere, why: stderr.split('\n')[0] || 'systemctl did not answer' };
+}
 
 async function lookAtUnits(): Promise<UnitFacts[]> {
   const properties = 'Id,LoadState,ActiveState,UnitFileState,Before';

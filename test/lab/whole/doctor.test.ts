@@ -11,6 +11,7 @@ const FURTHER = '/etc/siphon/conf.d/95-doctor.toml';
 const HOOK = '/etc/libvirt/hooks/qemu.d/50-siphon';
 const KEYRING = '/etc/ceph/ceph.client.siphon-fill.keyring';
 const MOUNT = '/var/lib/siphon/bases';
+const RULE = '/usr/share/polkit-1/rules.d/50-siphon.rules';
 const SPOOL = '/var/spool/siphon/hook';
 const context = fileCleanup();
 let pool = '';
@@ -111,6 +112,20 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   'libvirt-closed': {
     make: 'gpasswd -d siphon-libvirt libvirt',
     undo: 'gpasswd -a siphon-libvirt libvirt',
+  },
+  // polkitd sees a changed folder by itself, but not at once.
+  'guard-rule-missing': {
+    make: `mv ${RULE} /root/siphon.rules; systemctl restart polkit`,
+    undo: `mv /root/siphon.rules ${RULE}; systemctl restart polkit`,
+  },
+  'guard-refused': {
+    make: 'systemctl --quiet mask --runtime --now polkit',
+    undo: 'systemctl --quiet unmask --runtime polkit; systemctl start polkit',
+  },
+  'tick-pool-missing': further('clusters.ceph.tick_pool = "no-such-pool"'),
+  'tick-pool-closed': {
+    make: `ceph osd pool create doctor-ticks 1; ${further('clusters.ceph.tick_pool = "doctor-ticks"').make}`,
+    undo: `rm ${FURTHER}; ceph osd pool rm doctor-ticks doctor-ticks --yes-i-really-really-mean-it`,
   },
   'key-wrong': keyring(madeKey(1)),
   'key-type': keyring(madeKey(2)),

@@ -5,18 +5,24 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openClusters } from '../../../src/sidecar/clusters.ts';
+import type { ClusterConfig } from '../../../src/sidecar/config/load.ts';
+import type { CephSettings } from '../../../src/wire/worker-protocol.ts';
 import { keptLog, temporaryFolder } from './support/quiet.ts';
 
 const EAST = 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee';
 const WEST = 'bbbbbbbb-bbbb-cccc-dddd-eeeeeeeeeeee';
 const user = { name: 'siphon' };
 
+const configOf = (name: string, settings: CephSettings): ClusterConfig => {
+  return { name, isDefault: name === 'west', isTickPoolStated: false, settings };
+};
+
 function open(confs: { east: string; west: string } = { east: '/e.conf', west: '/w.conf' }) {
   const settings = { timeoutMs: 1000, users: { fill: user, snapshot: user, publish: user } };
   return openClusters({
     clusters: [
-      { name: 'east', isDefault: false, settings: { ...settings, conf: confs.east, fsid: EAST } },
-      { name: 'west', isDefault: true, settings: { ...settings, conf: confs.west, fsid: WEST } },
+      configOf('east', { ...settings, conf: confs.east, fsid: EAST }),
+      configOf('west', { ...settings, conf: confs.west, fsid: WEST }),
     ],
     program: { execPath: '/nonexistent/node', args: [] },
     log: keptLog().log,

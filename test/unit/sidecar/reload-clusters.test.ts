@@ -17,6 +17,7 @@ function configOf(name: string, user: string, fsid?: string): ClusterConfig {
   return {
     name,
     isDefault: name === 'east',
+    isTickPoolStated: false,
     settings: fsid === undefined ? settings : { ...settings, fsid },
   };
 }

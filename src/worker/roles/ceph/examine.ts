@@ -17,6 +17,7 @@ import type {
   ClusterHealth,
   Examined,
   ImageAt,
+  PoolTrial,
 } from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
@@ -28,15 +29,21 @@ export function examine(session: Session, params: Params): Promise<Examined> {
   return during(step, () => examineAll(session, params));
 }
 
-async function examineAll(session: Session, { pools, disks }: Params): Promise<Examined> {
-  const [health, release, mayBlocklist, tried, looked] = await Promise.all([
+async function examineAll(session: Session, { pools, disks, tickPool }: Params): Promise<Examined> {
+  const [health, release, mayBlocklist, tried, looked, ticks] = await Promise.all([
     healthOf(session),
     releaseOf(session),
     tryBlocklist(session),
-    Promise.all(pools.map(async (pool) => ({ pool, trial: await tryPool(session, pool) }))),
+    Promise.all(
+      pools.map(async (pool) => {
+        return { pool, trial: await tryPool(session, pool, TRIALS[session.identity]) };
+      }),
+    ),
     Promise.all(disks.map(async (at) => ({ at, trial: await lookAtDisk(session, at) }))),
+    tickPool === undefined ? undefined : tryPool(session, tickPool, TICK_TRIALS),
   ]);
-  return { health, release, mayBlocklist, pools: tried, disks: looked };
+  const told = { health, release, mayBlocklist, pools: tried, disks: looked };
+  return { ...told, ...(ticks && { ticks }) };
 }
 
 type Caps = CephMethods['readCaps']['result'];
@@ -148,6 +155,9 @@ const TRIALS: Readonly<Record<Session['identity'], Trials>> = {
   publish: [write('siphon.sources', 'siphon.sources')],
 };
 
+/** Who may write an object of this name may take snapshot ids: the monitors look at the caps for the pool. */
+const TICK_TRIALS: Trials = [write('siphon.tick', 'siphon.tick')];
+
 async function openFirst(pool: Pool): Promise<void> {
   const [first] = await listImages(pool);
   if (first === undefined) return;
@@ -155,12 +165,11 @@ async function openFirst(pool: Pool): Promise<void> {
   await image.stat();
 }
 
-async function tryPool(session: Session, place: string): Promise<PoolTrial> {
-  const { cluster, identity } = session;
+async function tryPool({ cluster }: Session, place: string, trials: Trials): Promise<PoolTrial> {
   const [name, namespace] = splitPlace(place);
   try {
     await using pool = await cluster.openPool(name, namespace);
-    for (const [op, trying] of TRIALS[identity]) {
+    for (const [op, trying] of trials) {
       const trial = await outcomeOf(op, () => trying(pool));
       if (trial.kind !== 'may') return trial;
     }
@@ -170,8 +179,6 @@ async function tryPool(session: Session, place: string): Promise<PoolTrial> {
     throw error;
   }
 }
-
-type PoolTrial = Examined['pools'][number]['trial'];
 
 async function outcomeOf(op: string, trying: () => Promise<unknown>): Promise<PoolTrial> {
   try {

@@ -81,6 +81,8 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'base-suspect': site({ siphond: { kind: 'answers', status, suspects: ['/b.qcow2'] } }),
   'selinux-label': disk({ selinuxType: 'var_lib_t' }),
   'libvirt-down': site({ libvirt: silent }),
+  'guard-rule-missing': host({ guard: { why: 'Access denied', isRuleThere: false } }),
+  'guard-refused': host({ guard: { why: 'Access denied', isRuleThere: true } }),
   'libvirt-closed': site({ libvirt: { ...answered, whyClosed: 'authentication failed' } }),
   'conf-missing': ceph({ conf: 'missing', users: [] }),
   'conf-malformed': failed('usage'),
@@ -103,6 +105,8 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'ceph-untold': failed('busy'),
   'pool-missing': seen({ pools: [{ pool: 'vms', trial: { kind: 'absent' } }] }),
   'caps-missing': seen({ pools: [{ pool: 'vms', trial: { kind: 'may-not', op: 'list' } }] }),
+  'tick-pool-missing': seen({ ticks: { kind: 'absent' } }),
+  'tick-pool-closed': seen({ ticks: { kind: 'may-not', op: 'write siphon.tick' } }),
   'may-blocklist': seen({ mayBlocklist: true }),
   'vm-key-cannot-break-locks': ceph({ vmKeys: [{ user: 'libvirt', monCaps: 'allow r' }] }),
   'cluster-unhealthy': health('HEALTH_WARN', 'OSD_DOWN'),
@@ -148,6 +152,12 @@ for (const [code, facts] of Object.entries(CASES)) {
     assert.doesNotMatch(found.type.join('\n'), /undefined/);
   });
 }
+
+test('a pool for ticks that is not there is missed only where the config names it', () => {
+  const { ticks, ...rest } = { ticks: { kind: 'absent' } as const, isTickPoolStated: false };
+  const users = [user({ trials: [{ job: 'snapshot', trial: told({ ticks }) }] })];
+  assert.deepEqual(diagnose(ceph({ users, ...rest })).filter(isWrong), []);
+});
 
 test('each finding is in the documentation', () => {
   const text = readFileSync('docs/doctor.md', 'utf8');

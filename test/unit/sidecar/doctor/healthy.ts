@@ -51,6 +51,7 @@ export const user = (spoilt: Partial<UserFacts> = {}): UserFacts => ({
 export const cluster = (spoilt: Partial<ClusterFacts> = {}): ClusterFacts => ({
   name: 'ceph',
   settings,
+  isTickPoolStated: true,
   conf: 'readable',
   closed: [],
   users: [user()],
@@ -124,6 +125,7 @@ export const hostFacts: HostFacts = {
   isClockSynchronised: true,
   missingAccounts: [],
   isAppArmorActive: false,
+  guard: { isRuleThere: true },
 };
 
 export const healthy: Facts = {

@@ -10,6 +10,7 @@ import { must, run, sh } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
 import { cephWorker, json, soon, usersFor } from '../worker/ceph-worker.ts';
 import {
+  arm,
   OPERATIONS,
   type Operation,
   operationOf,
@@ -20,17 +21,14 @@ import {
 } from './operations.ts';
 
 const cleanup = fileCleanup();
-let pools: { images: string; vms: string; data: string };
+let pools: { images: string; vms: string; data: string; ticks: string };
 let sites: Readonly<Record<'' | 'tenant', Site>>;
 let scratch: string;
 
 before(async () => {
-  const [images, vms, data] = [
-    await freshPool(cleanup),
-    await freshPool(cleanup),
-    await freshPool(cleanup),
-  ];
-  pools = { images, vms, data };
+  const fresh = () => freshPool(cleanup);
+  const [images, vms, data] = [await fresh(), await fresh(), await fresh()];
+  pools = { images, vms, data, ticks: await fresh() };
   scratch = await must('mktemp', '-d', '/tmp/caps-XXXXXX');
   cleanup.after(() => run('rm', ['-rf', scratch]));
   await sh(`rbd namespace create ${images}/tenant; rbd namespace create ${vms}/tenant
@@ -260,6 +258,12 @@ const NARROWED: readonly {
   },
   {
     identity: 'snapshot',
+    without: 'headers',
+    fails: 'arm',
+    change: osd('allow rwx pool=VMS object_prefix rbd_header.'),
+  },
+  {
+    identity: 'snapshot',
     without: 'writing headers',
     fails: 'snapshot a disk',
     change: osd(
@@ -332,3 +336,44 @@ test('a disk whose data is in a pool of its own needs that pool named with the o
     else await failingAs(code, taking, { ...site, ceph, users });
   }
 });
+
+const TICK_GRANT = 'allow w pool=TICKS object_prefix siphon.tick';
+
+// All of it left out: test/lab/armed.
+for (const [told, grantedAs, isOpen] of [
+  ['as it is printed', 'allow w', true],
+  ['without w', 'allow r', false],
+] as const) {
+  const where = isOpen ? 'of that pool' : 'of the first disk’s, and the doctor says so';
+  test(`with the grant for the pool for ticks ${told}, ticks are ${where}`, async () => {
+    const { vms, ticks } = pools;
+    const users = { fill: { name: 'f' }, snapshot: { name: 's' }, publish: { name: 'p' } };
+    const [, printed] = capsFor({ users, tickPool: ticks }, placesOf(sites['']));
+    const grant = TICK_GRANT.replace('TICKS', ticks);
+    const grants = printed?.osd.split(', ') ?? [];
+    assert.ok(grants.includes(grant), grants.join(', '));
+    const instead = grant.replace('allow w', grantedAs);
+    const osd = grants.map((each) => (each === grant ? instead : each)).join(', ');
+    const user = await makeKey({ mon: printed?.mon ?? '', osd });
+    const one = { fill: user, snapshot: user, publish: user };
+    await using ceph = cephWorker(one, { settings: { tickPool: ticks } });
+    const asked = { as: 'snapshot', pools: [], disks: [], tickPool: ticks } as const;
+    const examined = await ceph.call('examine', asked, soon);
+    assert.equal(examined.ticks?.kind, isOpen ? 'may' : 'may-not');
+    const before = await idsTaken();
+    await arm({ ...sites[''], ceph, users: one });
+    const after = await idsTaken();
+    const taken = [vms, ticks].map((pool) => after.get(pool) !== before.get(pool));
+    assert.deepEqual(taken, isOpen ? [false, true] : [true, false]);
+  });
+}
+
+/** Of each pool the last snapshot id. */
+async function idsTaken(): Promise<Map<string, number>> {
+  const dump = await json<{ pools: { pool_name: string; snap_seq: number }[] }>(
+    'ceph',
+    'osd',
+    'dump',
+  );
+  return new Map(dump.pools.map(({ pool_name, snap_seq }) => [pool_name, snap_seq]));
+}

@@ -68,6 +68,18 @@ export const snapshotOf = (image: string): Operation => {
   };
 };
 
+/** Ticks come back, and foresee a commit, or tell why they do not. */
+export const arm: Operation = async (world) => {
+  const { ceph } = world;
+  const disks = [{ ...disk(world), snap: `siphon.caps${++snaps}` }];
+  const { prepared } = await ceph.call('prepareSnapshots', { disks }, soon);
+  try {
+    await ceph.call('arm', { leadMs: 100 }, soon);
+  } finally {
+    await ceph.call('dropPrepared', { prepared }, soon);
+  }
+};
+
 function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): SnapshotSet {
   const at = { poolId, imageId: 'x', snapId: 1, sizeBytes: 1 };
   return {
@@ -109,6 +121,7 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
     'look who uses a clone': (world) => world.ceph.call('imageUse', disk(world, 'clone'), soon),
     'snapshot a disk': snapshotOf('disk'),
     'snapshot a clone': snapshotOf('clone'),
+    arm,
     'record a set': (world) => world.ceph.call('putSet', setIn(world), soon),
     'keep a file of a set': (world) => {
       const what = 'nvram' as const;

@@ -6,8 +6,10 @@ import type { EventFacts } from './evaluate.ts';
 
 type Lifecycle = Extract<LibvirtEvent, { what: 'lifecycle' }>;
 
-/** undefined: nothing that a policy may name. */
-export function happenedOf({ event, reason = 'unknown' }: Lifecycle): EventFacts | undefined {
+/** undefined: nothing that a policy may name. The guest goes on where a domain moves: that is no start, and no stop. */
+export function happenedOf(told: Lifecycle): EventFacts | undefined {
+  const { event, reason = 'unknown', isMove = false } = told;
+  if (isMove) return undefined;
   if (event === 'started') return { event };
   if (event === 'stopped') return { event, reason };
   const lifecycle = LIFECYCLE_NAMES.find((name) => name === event);

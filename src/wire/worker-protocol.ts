@@ -278,6 +278,8 @@ export type LibvirtEvent =
       readonly event: string;
       /** Of `stopped`. */
       readonly reason?: ReleaseReason;
+      /** It comes from another host, or goes there, and nothing else has happened to it. */
+      readonly isMove?: true;
     };
 
 /** The `fill` role: one worker a fill. */

@@ -29,6 +29,37 @@ export const STOPPED_DETAILS = [
   'from snapshot',
 ] as const;
 
+/** virDomainEventStartedDetailType, in its order. */
+export const STARTED_DETAILS = [
+  'booted',
+  'migrated',
+  'restored',
+  'from snapshot',
+  'wakeup',
+] as const;
+
+/** virDomainEventSuspendedDetailType, in its order. */
+export const SUSPENDED_DETAILS = [
+  'paused',
+  'migrated',
+  'ioerror',
+  'watchdog',
+  'restored',
+  'from snapshot',
+  'api error',
+  'postcopy',
+  'postcopy failed',
+] as const;
+
+/** virDomainEventResumedDetailType, in its order. */
+export const RESUMED_DETAILS = [
+  'unpaused',
+  'migrated',
+  'from snapshot',
+  'postcopy',
+  'postcopy failed',
+] as const;
+
 /** virConnectDomainEventAgentLifecycleState, from 1. */
 export const AGENT_STATES = ['connected', 'disconnected'] as const;
 /** virConnectDomainEventAgentLifecycleReason: `domain started` is the state at a start, `channel` a change while it runs. */
@@ -56,8 +87,23 @@ function known<const Names extends readonly string[]>(names: Names, index: numbe
 
 export interface LifecycleEvent extends DomainIdentity {
   readonly event: Known<typeof LIFECYCLE_EVENTS>;
-  /** virDomainEvent…DetailType of that event; of `stopped` an index into {@link STOPPED_DETAILS}. */
+  /** virDomainEvent…DetailType of that event: of `stopped` an index into {@link STOPPED_DETAILS}, and so on. */
   readonly detail: number;
+}
+
+const DETAILS: Readonly<Record<string, readonly string[]>> = {
+  started: STARTED_DETAILS,
+  suspended: SUSPENDED_DETAILS,
+  resumed: RESUMED_DETAILS,
+  stopped: STOPPED_DETAILS,
+};
+
+/** Whether an event is of a domain on its way from one host to another, and tells nothing else of it. */
+export function isOfMigration({
+  event,
+  detail,
+}: Pick<LifecycleEvent, 'event' | 'detail'>): boolean {
+  return /^(migrated|postcopy)/.test(DETAILS[event]?.[detail] ?? '');
 }
 
 const LIFECYCLE = {

@@ -21,8 +21,11 @@ import {
   LIFECYCLE_EVENTS,
   METADATA_KINDS,
   POOL_STATES,
+  RESUMED_DETAILS,
   SECRET_USAGES,
+  STARTED_DETAILS,
   STOPPED_DETAILS,
+  SUSPENDED_DETAILS,
   VIR_ERR,
   VOLUME_TYPES,
 } from '../src/index.ts';
@@ -141,6 +144,9 @@ const EVENT = 'VIR_CONNECT_DOMAIN_EVENT_';
 const ENUMERATIONS: readonly (readonly [string, string, readonly string[], number?])[] = [
   ['virDomainState', 'VIR_DOMAIN_', DOMAIN_STATES],
   ['virDomainEventType', 'VIR_DOMAIN_EVENT_', LIFECYCLE_EVENTS],
+  ['virDomainEventStartedDetailType', 'VIR_DOMAIN_EVENT_STARTED_', STARTED_DETAILS],
+  ['virDomainEventSuspendedDetailType', 'VIR_DOMAIN_EVENT_SUSPENDED_', SUSPENDED_DETAILS],
+  ['virDomainEventResumedDetailType', 'VIR_DOMAIN_EVENT_RESUMED_', RESUMED_DETAILS],
   ['virDomainEventStoppedDetailType', 'VIR_DOMAIN_EVENT_STOPPED_', STOPPED_DETAILS],
   ['virConnectCloseReason', 'VIR_CONNECT_CLOSE_REASON_', CLOSE_REASONS],
   ['virConnectDomainEventAgentLifecycleState', `${EVENT}AGENT_LIFECYCLE_STATE_`, AGENT_STATES, 1],

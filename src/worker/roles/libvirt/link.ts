@@ -2,7 +2,7 @@
 // upgraded, so its absence is a state, not a failure.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { Connection, STOPPED_DETAILS, watchLifecycle } from 'node-libvirt';
+import { Connection, isOfMigration, STOPPED_DETAILS, watchLifecycle } from 'node-libvirt';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { LibvirtEvent, LibvirtSettings } from '../../../wire/worker-protocol.ts';
 import { type BackOff, countFailures, nextDelay } from '../../supervisor/back-off.ts';
@@ -57,6 +57,7 @@ export class LibvirtLink {
             name,
             event,
             ...(event === 'stopped' && { reason: STOPPED_DETAILS[detail] ?? 'unknown' }),
+            ...(isOfMigration({ event, detail }) && { isMove: true }),
           }),
         );
         this.#connection = connection;

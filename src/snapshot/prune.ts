@@ -6,6 +6,7 @@ import type { Retained } from '../wire/evaluation.ts';
 import type { SnapshotParts } from './ports.ts';
 import type { Removal } from './remove.ts';
 import { decideRetention, setsInTheirWay } from './retention.ts';
+import { TrustedClock } from './trusted-clock.ts';
 
 type PruneParts = Pick<
   SnapshotParts,
@@ -19,18 +20,21 @@ export class Prune {
   readonly #parts: PruneParts;
   readonly #removal: Removal;
   readonly #waiting = new Set<string>();
+  readonly #clock: TrustedClock;
   #isRunning = false;
 
   constructor(parts: PruneParts, removal: Removal) {
     this.#parts = parts;
     this.#removal = removal;
+    this.#clock = new TrustedClock(this.#reading());
   }
 
   /** What would go and what would stay: of one domain, or of all. */
   decide(domainUuid?: string): readonly Retained[] {
-    const { catalogue, policies, now } = this.#parts;
+    const { catalogue, policies } = this.#parts;
     const sets = catalogue.list(domainUuid);
-    return decideRetention({ sets, policies: policies(), nowMs: now() });
+    const nowMs = this.#clock.at(this.#reading());
+    return decideRetention({ sets, policies: policies(), nowMs });
   }
 
   /** Removes in the background what is to go; each removal is a job of its own. */
@@ -45,6 +49,10 @@ export class Prune {
     const sets = setsInTheirWay(this.#parts.catalogue.list(domainUuid));
     this.#add(sets.map(({ id }) => id));
     return sets.length;
+  }
+
+  #reading() {
+    return { wallMs: this.#parts.now(), monotonicMs: performance.now() };
   }
 
   #add(ids: readonly string[]): void {

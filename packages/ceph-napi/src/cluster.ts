@@ -199,9 +199,6 @@ function configure(pointer: bigint, options: ClusterOptions): void {
   set('client_mount_timeout', seconds(options.connectTimeoutMs));
   set('rados_mon_op_timeout', seconds(options.monTimeoutMs));
   set('rados_osd_op_timeout', seconds(options.osdTimeoutMs));
-  // With two threads, the one that has opened an image at a snapshot may lock what another has freed meanwhile by closing it
-  // (ImageState::complete_action_unlock; Ceph 16 to 20).
-  set('librados_thread_count', '1');
   if (options.keyring !== undefined) set('keyring', options.keyring);
   for (const [name, value] of Object.entries(options.options ?? {})) set(name, value);
 }

@@ -78,7 +78,7 @@ test('an image or snapshot that does not exist is ENOENT', async () => {
   await open({ id: 'absent' })(failed('rbd_open_by_id_read_only', errno.ENOENT));
   await open({ name: 'absent' }, { writable: true })(failed('rbd_open', errno.ENOENT));
   await open({ id: 'absent' }, { writable: true })(failed('rbd_open_by_id', errno.ENOENT));
-  const byName = failed('rbd_open_read_only', errno.ENOENT);
+  const byName = failed('rbd_snap_set', errno.ENOENT);
   await open({ name: 'bare' }, { snapshot: 'absent' })(byName);
   const byId = failed('rbd_snap_set_by_id', errno.ENOENT);
   await open({ name: 'bare' }, { snapshot: 12_345 })(byId);

@@ -42,7 +42,7 @@ export type Creation =
 export async function createAtOnce(
   ceph: CephPort,
   plan: Plan,
-  { quiesced, instant }: Achieved,
+  { quiesced, instant, whyNotQuiesced }: Achieved,
 ): Promise<Creation> {
   const snap = snapshotName(plan.setId);
   const settled = await Promise.allSettled(
@@ -52,7 +52,8 @@ export async function createAtOnce(
   );
   const made = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const failed = settled.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
-  if (failed.length === 0) return { kind: 'made', made, achieved: { quiesced, instant } };
+  const told = whyNotQuiesced === undefined ? {} : { whyNotQuiesced };
+  if (failed.length === 0) return { kind: 'made', made, achieved: { quiesced, instant, ...told } };
   const defect = failed.find((each) => !(each instanceof OperatingError));
   if (defect !== undefined) throw defect;
   const [error] = failed as OperatingError[];

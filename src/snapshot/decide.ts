@@ -1,7 +1,13 @@
 // Is a set to be taken, and what may it claim? Facts about the stop and the disks' users to a decision.
 
-import type { Quiesce } from '../wire/hold-protocol.ts';
-import type { Instant, Quiesced, ReleaseReason, WantedInstant } from '../wire/vocabulary.ts';
+import type { Holdable, Quiesce } from '../wire/hold-protocol.ts';
+import type {
+  Instant,
+  LifecycleName,
+  Quiesced,
+  ReleaseReason,
+  WantedInstant,
+} from '../wire/vocabulary.ts';
 import { type HoldPlan, planHold } from './hold-plan.ts';
 
 /** Who uses a disk, as Ceph prints them (`client.4123`). */
@@ -12,7 +18,14 @@ export interface DiskUse {
 }
 
 export type TakeDecision =
-  | { readonly kind: 'take'; readonly quiesced: Quiesced; readonly instant: Instant }
+  | {
+      readonly kind: 'take';
+      readonly quiesced: Quiesced;
+      readonly instant: Instant;
+      readonly whyNotQuiesced?: string;
+      /** Of a guest that stands still: of one instant, if it does so afterwards, too. */
+      readonly isStill?: true;
+    }
   | { readonly kind: 'hold'; readonly plan: HoldPlan }
   | { readonly kind: 'skip'; readonly why: string };
 
@@ -75,6 +88,31 @@ export function decideAsked({ disks, isActive, quiesce, instant }: AskedFacts): 
   if (quiesce === 'require' && isOpen) return skip('who runs it cannot be asked to freeze it');
   if (isOpen || disks.length === 1) return running(disks);
   return { kind: 'take', quiesced: 'none', instant: 'barrier' };
+}
+
+/** After these the guest stands still: there is nothing to hold, and nothing is siphon's to let go. */
+const STANDING: readonly (LifecycleName | undefined)[] = [
+  'suspended',
+  'shutdown',
+  'pmsuspended',
+  'crashed',
+];
+
+/** Whether a domain that cannot be held may be taken as it stands; undefined: it has to be waited for. */
+export function decideStill(facts: {
+  readonly lifecycle?: LifecycleName;
+  readonly found: Exclude<Holdable, { kind: 'running' }>;
+  readonly quiesce: Quiesce;
+  readonly disks: readonly DiskUse[];
+}): TakeDecision | undefined {
+  const { lifecycle, found, quiesce, disks } = facts;
+  if (!STANDING.includes(lifecycle)) return undefined;
+  if (found.kind === 'busy' && found.isStill !== true) return undefined;
+  const whyNot = found.kind === 'busy' && quiesce !== 'none' ? found.why : undefined;
+  if (whyNot !== undefined && quiesce === 'require') return skip(`it cannot be frozen: ${whyNot}`);
+  const instant = disks.length > 1 ? 'none' : 'single';
+  const taken = { kind: 'take', quiesced: 'none', instant, isStill: true } as const;
+  return whyNot === undefined ? taken : { ...taken, whyNotQuiesced: whyNot };
 }
 
 /** Before a start: nobody writes to its disks, or it is not the only one who may. */

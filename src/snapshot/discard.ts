@@ -5,7 +5,7 @@ import { allOf } from '../wire/all-of.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
-import type { ImageAt, SnapshotAt } from '../wire/worker-protocol.ts';
+import type { DiskAt, SnapshotAt } from '../wire/worker-protocol.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import type { Plan } from './job-data.ts';
 import { snapshotName } from './set-id.ts';
@@ -18,13 +18,13 @@ export async function ownClient({ ceph }: Cluster): Promise<string> {
 /** Locks that a former connection of siphon's died with; what anybody else holds stays. */
 export async function dropLocks(
   { ceph }: Cluster,
-  disks: readonly ImageAt[],
+  disks: readonly DiskAt[],
   client: string | undefined,
 ): Promise<void> {
   if (client === undefined) return;
   await allOf(
-    disks.map(({ pool, namespace, image }) => {
-      const at = { pool, namespace, image, client };
+    disks.map((disk) => {
+      const at = { ...atOf(disk), client };
       return unlessGone(ceph.call('dropLock', at, DEADLINE_MS.drop), { was: 'absent' });
     }),
   );
@@ -70,13 +70,18 @@ export async function discardSet({ ceph }: Cluster, set: SnapshotSet): Promise<v
 /** Whether all the set's snapshots exist. */
 export async function isWhole({ ceph }: Cluster, set: SnapshotSet): Promise<boolean> {
   const found = await allOf(
-    set.disks.map(async ({ pool, namespace, image, imageId, snapId }) => {
-      const at = { pool, namespace, image };
-      const marked = await unlessGone(ceph.call('listMarked', at, DEADLINE_MS.look), []);
-      return marked.some((each) => each.imageId === imageId && each.snapId === snapId);
+    set.disks.map(async (disk) => {
+      const marked = await unlessGone(ceph.call('listMarked', atOf(disk), DEADLINE_MS.look), []);
+      return marked.some(({ imageId, snapId }) => {
+        return imageId === disk.imageId && snapId === disk.snapId;
+      });
     }),
   );
   return found.every(Boolean);
+}
+
+function atOf({ pool, namespace, image, imageId }: DiskAt): DiskAt {
+  return { pool, namespace, image, ...(imageId !== undefined && { imageId }) };
 }
 
 async function removeAll(ceph: Cluster['ceph'], snaps: readonly SnapshotAt[]): Promise<void> {

@@ -54,6 +54,9 @@ export function evaluate(
   const considered = consider(policies, { ...domain, wish }, event);
   const seen = { considered, ...(problem !== undefined && { problem }) };
   const isManual = event.event === 'manual';
+  const atRelease = releasePolicy(policies, domain, event);
+  if (atRelease !== undefined)
+    return { kind: 'nothing', why: `policy '${atRelease}' has one taken of this stop`, ...seen };
   if (never !== undefined)
     return {
       kind: 'nothing',
@@ -84,6 +87,17 @@ export function evaluate(
     why: `policy '${name}': ${first.why}`,
     ...seen,
   };
+}
+
+/** Of one stop there is one set: the hook hears of it before libvirt tells that it has `stopped`. */
+function releasePolicy(
+  policies: readonly Policy[],
+  domain: DomainFacts,
+  { event, reason }: EventFacts,
+): string | undefined {
+  if (event !== 'stopped' || reason === undefined) return undefined;
+  const asked = evaluate(policies, domain, { event: 'release', reason });
+  return asked.kind === 'take' ? asked.policy?.name : undefined;
 }
 
 /** Of what an operator's set is: that there is to be one nobody but the operator says. */

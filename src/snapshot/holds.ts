@@ -5,14 +5,14 @@ import { allOf } from '../wire/all-of.ts';
 import { fromWire, OperatingError } from '../wire/errors.ts';
 import type { Arm, ArmMethods, Held, HoldMethods } from '../wire/hold-protocol.ts';
 import type { CephPort, LibvirtPort } from '../wire/ports.ts';
-import type { ImageAt } from '../wire/worker-protocol.ts';
+import type { DiskAt } from '../wire/worker-protocol.ts';
 import { DEADLINE_MS, GUARD_MS, HELD_MS } from './deadlines.ts';
 import type { HoldLeads, HoldPlan } from './hold-plan.ts';
 
 /** One domain that is to be held. */
 export interface Member {
   readonly domainUuid: string;
-  readonly disks: readonly (ImageAt & { readonly snap: string })[];
+  readonly disks: readonly (DiskAt & { readonly snap: string })[];
   readonly plan: HoldPlan;
   /** Removes what of its snapshots is there: their names are used again. @throws OperatingError: something may be left */
   readonly discard: () => Promise<void>;

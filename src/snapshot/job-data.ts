@@ -10,7 +10,7 @@ import {
   type SnapshotSet,
   type Wanted,
 } from '../wire/vocabulary.ts';
-import type { ImageAt } from '../wire/worker-protocol.ts';
+import type { DiskAt } from '../wire/worker-protocol.ts';
 
 /** The intent. */
 export interface Draft {
@@ -37,7 +37,7 @@ export interface Draft {
 export interface Plan {
   readonly setId: string;
   readonly fsid: string;
-  readonly disks: readonly { readonly target: string; readonly at: ImageAt }[];
+  readonly disks: readonly { readonly target: string; readonly at: DiskAt }[];
   readonly leftOut: SnapshotSet['leftOut'];
   /** Who takes it, as Ceph prints it: should that die, its locks are siphon's to drop. */
   readonly client: string;

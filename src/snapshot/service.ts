@@ -95,6 +95,7 @@ export function createSnapshots(parts: SnapshotParts): Snapshots {
 
 /** The set in the making of one domain. */
 interface Slot {
+  readonly draft: Draft;
   readonly control: Control;
   readonly ended: Promise<unknown>;
 }
@@ -151,15 +152,23 @@ class Room implements Snapshots {
   }
 
   async onLifecycle(happened: Happened) {
-    // What a hold does to a guest is an event, too.
-    if (this.#slots.has(happened.uuid)) return;
+    if (this.#isKnown(happened)) return;
     const { policies, wait, jitterMs } = this.#parts;
     if (!mayAsk(policies(), happened)) return;
     if (happened.event === 'lifecycle') await wait(jitterMs(), new AbortController().signal);
     const { domain, xml } = await this.#definition(happened.uuid);
     const asked = evaluate(policies(), domain, happened);
-    if (asked.kind === 'nothing' || this.#slots.has(domain.uuid)) return;
+    if (asked.kind === 'nothing' || this.#isKnown(happened)) return;
     this.#beginAsked(domain, xml, happened, asked);
+  }
+
+  /** What a hold does to a guest is an event, too; and of what waits for its turn one set is enough. */
+  #isKnown({ uuid, event, lifecycle }: Happened): boolean {
+    const slot = this.#slots.get(uuid);
+    if (slot === undefined) return false;
+    if (lifecycle === 'suspended' || lifecycle === 'resumed') return true;
+    const { draft, control } = slot;
+    return control.isPending && draft.event === event && draft.lifecycle === lifecycle;
   }
 
   /** Whether a set of the disks as they are before this start has begun. */
@@ -299,7 +308,7 @@ class Room implements Snapshots {
       return turn.run(() => this.#take(job, draft, control, seat));
     };
     const ended = take();
-    const slot = { control, ended };
+    const slot = { draft, control, ended };
     this.#slots.set(domainUuid, slot);
     const leave = () => {
       control.hold();

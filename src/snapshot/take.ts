@@ -7,6 +7,7 @@ import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { SetDisk, SnapshotSet, Wanted } from '../wire/vocabulary.ts';
+import type { ImageUse } from '../wire/worker-protocol.ts';
 import type { Control } from './control.ts';
 import { type Creation, createAtOnce, createHeld } from './create.ts';
 import { DEADLINE_MS } from './deadlines.ts';
@@ -15,11 +16,12 @@ import {
   decideAsked,
   decidePrepare,
   decideRelease,
+  decideStill,
   newlyLocked,
   type TakeDecision,
 } from './decide.ts';
 import { discardPlan, discardSet, ownClient } from './discard.ts';
-import { type ChosenDisk, chooseDisks } from './disks.ts';
+import { chooseDisks } from './disks.ts';
 import type { Member } from './holds.ts';
 import type { DeleteData, Draft, Plan } from './job-data.ts';
 import { type Found, keepFiles, notKept, readFiles } from './kept-files.ts';
@@ -29,6 +31,8 @@ import { ownerOf } from './neighbours.ts';
 import type { SnapshotParts } from './ports.ts';
 import { snapshotName } from './set-id.ts';
 import type { Seat } from './together.ts';
+
+type Made = Extract<Creation, { kind: 'made' }>;
 
 export interface Taking {
   readonly job: Job;
@@ -54,14 +58,17 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const domain = parseDomain(draft.domainXml);
   const { cluster, chosen, leftOut } = await chooseCluster(parts, domain, draft.wanted);
   const fsid = await cluster.fsid();
-  const uses = await usesOf(cluster, chosen);
   const isActive = await isActiveNow(parts, draft, domain.uuid);
-  const decision = decide(draft, uses, isActive);
-  if (decision.kind === 'skip') throw failure('refused', draft, `skipped: ${decision.why}`);
-  await keepToLimits(parts, taking, cluster, uses);
-  if (decision.kind === 'hold') await untilHoldable(parts, taking, domain.uuid);
-  const disks = chosen.map(({ target, source: { pool, namespace, image } }) => {
+  const named = chosen.map(({ target, source: { pool, namespace, image } }) => {
     return { target, at: { pool, namespace, image } };
+  });
+  const uses = await usesOf(cluster, named);
+  const first = taken(draft, decide(draft, uses, isActive));
+  await keepToLimits(parts, taking, cluster, uses);
+  const decision =
+    first.kind === 'hold' ? await untilHoldable(parts, taking, domain.uuid, first, uses) : first;
+  const disks = named.map(({ target, at }, index) => {
+    return { target, at: { ...at, imageId: (uses[index] as ImageUse).imageId } };
   });
   const client = await ownClient(cluster);
   const plan: Plan = { setId: draft.setId, fsid, disks, leftOut, client };
@@ -74,10 +81,11 @@ export async function takeSet(parts: SnapshotParts, taking: Taking): Promise<Sna
   const work: Work = { taking, cluster, plan, creation };
   try {
     if (creation.kind === 'failed') throw creation.error;
+    const stood = await stoodStill(parts, domain.uuid, decision, creation);
     const found = await readFiles(parts, domain.stateFiles);
-    await lookAgain(taking, cluster, chosen, uses);
+    await lookAgain(taking, cluster, plan, uses);
     stopIfAsked(taking);
-    work.set = setOf(parts, draft, plan, domain, creation, found);
+    work.set = setOf(parts, draft, plan, domain, stood, found);
     job.step('taken', { draft, plan, set: work.set });
     control.hold();
     work.set = await keepFiles(cluster, await measureDisks(cluster, work.set), found);
@@ -120,15 +128,10 @@ async function chooseCluster(
   };
 }
 
-function usesOf(
-  { ceph }: Cluster,
-  chosen: readonly ChosenDisk[],
-): Promise<(DiskUse & SnapshotCount)[]> {
+function usesOf({ ceph }: Cluster, disks: Plan['disks']): Promise<(DiskUse & ImageUse)[]> {
   return allOf(
-    chosen.map(async ({ target, source: { pool, namespace, image } }) => {
-      const use = await ceph.call('imageUse', { pool, namespace, image }, DEADLINE_MS.look);
-      const { lockOwners, watchers, snapshots } = use;
-      return { target, lockOwners, watchers, snapshots };
+    disks.map(async ({ target, at }) => {
+      return { target, ...(await ceph.call('imageUse', at, DEADLINE_MS.look)) };
     }),
   );
 }
@@ -173,21 +176,57 @@ function decide(
   return decideAsked({ disks, isActive, ...wanted });
 }
 
-const BUSY_MS_MAX = 10_000;
+type Taken = Exclude<TakeDecision, { kind: 'skip' }>;
+
+/** @throws OperatingError refused */
+function taken(draft: Draft, decision: TakeDecision): Taken {
+  if (decision.kind === 'skip') throw failure('refused', draft, `skipped: ${decision.why}`);
+  return decision;
+}
+
+/** How often somebody else's hold is looked at, one second apart. */
+const LOOKS_MAX = 11;
 const BUSY_AGAIN_MS = 1000;
 
-/** Who holds or moves the guest now may be done with it soon. @throws OperatingError busy, cancelled */
-async function untilHoldable(parts: SnapshotParts, taking: Taking, uuid: string): Promise<void> {
+/**
+ * Who holds or moves the guest now may be done with it soon. Gives the hold that was decided, or what becomes of it where the guest
+ * stands still. @throws OperatingError busy, cancelled, refused
+ */
+async function untilHoldable(
+  parts: SnapshotParts,
+  taking: Taking,
+  uuid: string,
+  hold: Taken,
+  disks: readonly DiskUse[],
+): Promise<Taken> {
   const { draft, job } = taking;
-  const untilMs = parts.now() + BUSY_MS_MAX;
-  for (;;) {
+  const { lifecycle, wanted } = draft;
+  for (let looks = 1; ; looks += 1) {
     const found = await parts.libvirt.call('holdable', { domain: uuid }, DEADLINE_MS.holdable);
-    if (found.kind === 'running') return;
+    if (found.kind === 'running') return hold;
+    const facts = { found, disks, quiesce: wanted.quiesce, ...(lifecycle && { lifecycle }) };
+    const still = decideStill(facts);
+    if (still !== undefined) return taken(draft, still);
     if (found.kind === 'off') throw failure('cancelled', draft, 'the domain stopped meanwhile');
-    if (parts.now() >= untilMs) throw failure('busy', draft, found.why);
+    if (looks === LOOKS_MAX) throw failure('busy', draft, found.why);
     await parts.wait(BUSY_AGAIN_MS, job.signal);
     stopIfAsked(taking);
   }
+}
+
+/** Of a guest that nobody let go on since it was decided to take it as it stands, all disks are of one instant. */
+async function stoodStill(
+  { libvirt }: SnapshotParts,
+  domain: string,
+  decision: Taken,
+  creation: Made,
+): Promise<Made> {
+  if (decision.kind !== 'take' || decision.isStill !== true) return creation;
+  const { made, achieved } = creation;
+  const found = await libvirt.call('holdable', { domain }, DEADLINE_MS.holdable);
+  const isStill = found.kind === 'off' || (found.kind === 'busy' && found.isStill === true);
+  if (!isStill || made.length === 1) return creation;
+  return { ...creation, achieved: { ...achieved, instant: 'barrier' } };
 }
 
 function memberOf(
@@ -209,11 +248,11 @@ function memberOf(
 async function lookAgain(
   { draft }: Taking,
   cluster: Cluster,
-  chosen: readonly ChosenDisk[],
+  { disks }: Plan,
   before: readonly DiskUse[],
 ): Promise<void> {
   if (!['release', 'stopped', 'prepare'].includes(draft.event)) return;
-  const locked = newlyLocked(before, await usesOf(cluster, chosen));
+  const locked = newlyLocked(before, await usesOf(cluster, disks));
   if (locked.length > 0) throw overtaken(draft, `disk ${locked.join(', ')} was locked meanwhile`);
 }
 
@@ -230,7 +269,7 @@ function setOf(
   draft: Draft,
   plan: Plan,
   domain: Pick<Domain, 'uuid' | 'name'>,
-  { made, achieved }: Extract<Creation, { kind: 'made' }>,
+  { made, achieved }: Made,
   found: readonly Found[],
 ): SnapshotSet {
   const disks = plan.disks.map(({ target, at }, index): SetDisk => {

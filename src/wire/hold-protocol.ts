@@ -2,7 +2,7 @@
 // that is already on its way (armed); of libvirt's, to hold the guest meanwhile, under a guard that outlives them all.
 
 import type { WireError } from './errors.ts';
-import type { ImageAt, SnapshotAt } from './worker-protocol.ts';
+import type { DiskAt, SnapshotAt } from './worker-protocol.ts';
 
 /** A commit that is foreseen. */
 export interface Arm {
@@ -22,7 +22,7 @@ export interface ArmMethods {
    * `describePrepared` or `dropPrepared`, two minutes at most. @throws OperatingError as createSnapshot, before anything is made
    */
   prepareSnapshots: {
-    params: { readonly disks: readonly (ImageAt & { readonly snap: string })[] };
+    params: { readonly disks: readonly (DiskAt & { readonly snap: string })[] };
     result: { readonly prepared: string };
   };
   /**
@@ -59,8 +59,11 @@ export type Quiesce = 'none' | 'try' | 'require';
 export type Holdable =
   | { readonly kind: 'running' }
   | { readonly kind: 'off' }
-  /** Frozen or paused by somebody else, migrating, under a block job or backup: it goes by. */
-  | { readonly kind: 'busy'; readonly why: string };
+  /**
+   * Frozen or paused by somebody else, migrating, under a block job or backup: it goes by. `isStill`: the guest does not run, and
+   * will not before somebody has it go on.
+   */
+  | { readonly kind: 'busy'; readonly why: string; readonly isStill?: true };
 
 /** What a hold got. */
 export interface Held {

@@ -70,6 +70,11 @@ export interface ImageAt {
   readonly image: string;
 }
 
+/** A domain's disk. Where its id is known it is found by that: it may have been renamed since, and another have its name. */
+export interface DiskAt extends ImageAt {
+  readonly imageId?: string;
+}
+
 /** How a worker reaches one cluster. Each identity is a cephx user without `client.`; its keyring as ceph.conf says, or here. */
 export interface CephSettings {
   /** The cluster's fsid if the config states it; a connection to another is refused. */
@@ -145,17 +150,17 @@ export interface CephMethods extends ArmMethods {
     params: ImageAt & { readonly snap?: string; readonly lengthBytes: number };
     result: { readonly base64: string };
   };
-  imageUse: { params: ImageAt; result: ImageUse };
+  imageUse: { params: DiskAt; result: ImageUse };
   /** As the snapshot user. */
   clusterHealth: { params: Record<string, never>; result: ClusterHealth };
   /** Creates the snapshot `snap` of the image and tells its ids. As the snapshot user. */
   createSnapshot: {
-    params: ImageAt & { readonly snap: string };
+    params: DiskAt & { readonly snap: string };
     result: SnapshotAt & { readonly sizeBytes: number };
   };
   /** Takes the exclusive lock from `client`, a connection of siphon's that ended with it, and waits for its watch to end. As the snapshot user. */
   dropLock: {
-    params: ImageAt & { readonly client: string };
+    params: DiskAt & { readonly client: string };
     result: { readonly was: 'dropped' | 'absent' };
   };
   /** Removes one of siphon's snapshots, found by image id, snap id and name together; anything unmarked is refused. */
@@ -166,7 +171,7 @@ export interface CephMethods extends ArmMethods {
     result: { readonly allocatedBytes: number } | { readonly why: string };
   };
   /** siphon's marked snapshots of an image. */
-  listMarked: { params: ImageAt; result: readonly SnapshotAt[] };
+  listMarked: { params: DiskAt; result: readonly SnapshotAt[] };
   /** Writes a copy of a file that a set keeps, for the set to name; it goes with the set. As the snapshot user. */
   keepFile: {
     params: {

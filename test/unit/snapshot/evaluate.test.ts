@@ -186,3 +186,14 @@ test('whatever the facts: one decides at most, none behind it counts, and off me
     }),
   );
 });
+
+test('of one stop there is one set: `stopped` has none where the release of that reason has', () => {
+  const stopped = policyOf({ name: 'stopped', on: ['stopped'] });
+  const at = (reason: EventFacts['reason']) =>
+    evaluate([DAILY, stopped], web(), { event: 'stopped', ...(reason && { reason }) });
+  assert.equal(at('shutdown').why, "policy 'daily' has one taken of this stop");
+  assert.equal(at('shutdown').kind, 'nothing');
+  assert.equal(policyIn(at('destroyed')), 'stopped');
+  assert.equal(policyIn(at(undefined)), 'stopped');
+  assert.equal(policyIn(at('migrated')), 'nothing');
+});

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { ArmMethods, HoldMethods } from '../../../src/wire/hold-protocol.ts';
-import type { CephMethods, ImageAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
+import type { CephMethods, DiskAt, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
 import { FSID, failure, type Image, type World } from './world.ts';
 
 type FakeOf<M, K extends keyof M> = {
@@ -13,7 +13,7 @@ type FakeOf<M, K extends keyof M> = {
 
 /** The monitors commit as soon as all is asked for. */
 export function armMethods(world: World): FakeOf<ArmMethods, keyof ArmMethods> {
-  const prepared = new Map<string, readonly (ImageAt & { readonly snap: string })[]>();
+  const prepared = new Map<string, readonly (DiskAt & { readonly snap: string })[]>();
   let commit = Promise.withResolvers<{ tookMs: number }>();
   return {
     prepareSnapshots({ disks }) {

@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDomain } from '../../../src/domain/domain.ts';
+import type { LifecycleName, SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import { domainXml, UUIDS } from '../hook/domains.ts';
 import { assertTidy, isError } from './tidy.ts';
-import { Life, policyOf, World } from './world.ts';
+import { failure, Life, policyOf, World } from './world.ts';
 
 const [UUID] = UUIDS;
 const XML = domainXml(UUID, ['root', 'data']);
@@ -121,4 +122,80 @@ test('before a start: a set of what is on the disks, within the budget, and libv
   await life.settle();
   assertTidy(made);
   assert.equal(made.catalogue.size, 1, 'what the start overtook is discarded');
+});
+
+test('an image that is renamed in mid-set is found by its id: the set has it, and one that fails leaves nothing on it', async () => {
+  for (const isFailing of [false, true]) {
+    const made = world();
+    made.beforeCeph = (method) => {
+      if (method === 'prepareSnapshots') made.rename('data', 'moved');
+      if (method === 'describePrepared' && isFailing) throw failure('denied');
+    };
+    const [begun] = await new Life(made).room.create(['vm']);
+    const outcome = await begun?.finished.then(
+      ({ disks }) => disks.length,
+      () => 'failed',
+    );
+    assert.equal(outcome, isFailing ? 'failed' : 2);
+    assertTidy(made);
+  }
+});
+
+/** The set that an event gives, or why there is none. */
+async function setAt(
+  lifecycle: LifecycleName,
+  arrange: (made: World) => void,
+): Promise<SnapshotSet | string | undefined> {
+  const made = world();
+  made.policies = [policyOf({ name: 'p', on: [`lifecycle:${lifecycle}`] })];
+  arrange(made);
+  const life = new Life(made);
+  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle });
+  await life.settle();
+  assertTidy(made);
+  assert.equal(made.guarded.size, 0);
+  return [...made.catalogue.values()][0] ?? made.lastJob()?.error?.why;
+}
+
+test('a guest that stands still is taken as it stands, of one instant if it still does so afterwards, and nobody touches it', async () => {
+  const paused = { kind: 'busy', why: 'it is paused already: user', isStill: true } as const;
+  const stays = await setAt('suspended', (made) => (made.holdable = paused));
+  assert.ok(typeof stays === 'object');
+  const { instant, quiesced, whyNotQuiesced, holdMs, lifecycle } = stays;
+  assert.deepEqual(
+    [instant, quiesced, holdMs, lifecycle],
+    ['barrier', 'none', undefined, 'suspended'],
+  );
+  assert.equal(whyNotQuiesced, paused.why);
+  const resumed = await setAt('suspended', (made) => {
+    made.holdable = paused;
+    made.beforeCeph = (method) => {
+      if (method === 'createSnapshot') made.holdable = { kind: 'running' };
+    };
+  });
+  assert.equal(typeof resumed === 'object' && resumed.instant, 'none');
+  const ends = await setAt('shutdown', (made) => (made.holdable = { kind: 'off' }));
+  assert.equal(typeof ends === 'object' && ends.instant, 'barrier');
+  const wish = await setAt('suspended', (made) => {
+    made.holdable = paused;
+    made.policies = made.policies.map((policy) => ({ ...policy, quiesce: 'require' }));
+  });
+  assert.equal(wish, 'skipped: it cannot be frozen: it is paused already: user');
+  const other = await setAt('defined', (made) => (made.holdable = paused));
+  assert.equal(other, paused.why, 'nobody stands still for this event');
+});
+
+test('a stop while a set is being made has its own; of what is being made already there is no second one', async () => {
+  const made = world();
+  made.policies = [policyOf({ name: 'p', on: ['stopped', 'started'], keepLast: 9 })];
+  const life = new Life(made);
+  await life.room.create(['vm']);
+  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
+  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
+  made.isActive = false;
+  await life.room.onLifecycle({ uuid: UUID, event: 'stopped', reason: 'destroyed' });
+  await life.settle();
+  const events = [...made.catalogue.values()].map(({ event }) => event);
+  assert.deepEqual(events, ['manual', 'started', 'stopped']);
+  assertTidy(made);
 });

@@ -21,7 +21,7 @@ import type {
   SnapshotSet,
   StateKind,
 } from '../../../src/wire/vocabulary.ts';
-import type { CephMethods, ClusterHealth, ImageAt } from '../../../src/wire/worker-protocol.ts';
+import type { CephMethods, ClusterHealth, DiskAt } from '../../../src/wire/worker-protocol.ts';
 import { armMethods, cephMethods, holdMethods } from './fakes.ts';
 
 export const FSID = '5f3c1f1e-0000-4000-8000-0123456789ab';
@@ -98,10 +98,18 @@ export class World {
     return this.#lastSnapId;
   }
 
-  image({ image }: Pick<ImageAt, 'image'>): Image {
-    const found = this.images.get(image);
+  image({ image, imageId }: Pick<DiskAt, 'image' | 'imageId'>): Image {
+    const found =
+      imageId === undefined
+        ? this.images.get(image)
+        : [...this.images.values()].find((each) => each.imageId === imageId);
     if (found === undefined) throw failure('not-found', `image ${image}`);
     return found;
+  }
+
+  rename(from: string, to: string): void {
+    this.images.set(to, this.image({ image: from }));
+    this.images.delete(from);
   }
 
   /** All names of snapshots, of all images. */

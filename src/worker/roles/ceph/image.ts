@@ -3,17 +3,17 @@
 import assert from 'node:assert/strict';
 import { type Image, ImageReader, listLockers, listSnapshots, listWatchers } from 'ceph-napi';
 import { formatImage } from '../../../wire/source.ts';
-import type { CephMethods, ImageAt, ImageUse } from '../../../wire/worker-protocol.ts';
+import type { CephMethods, DiskAt, ImageUse } from '../../../wire/worker-protocol.ts';
 import type { Session } from './connections.ts';
-import { inImage, openImage, openPool } from './open.ts';
+import { inImage, openImage, openPool, refOf } from './open.ts';
 
 /** A qcow2 header with its extensions and backing name fits. */
 const HEAD_BYTES_MAX = 64 * 1024;
 
 /** Lists of a read-only handle are of the moment of its opening: each call opens anew. */
-export async function imageUse(session: Session, at: ImageAt): Promise<ImageUse> {
+export async function imageUse(session: Session, at: DiskAt): Promise<ImageUse> {
   await using pool = await openPool(session, at.pool, at.namespace);
-  await using image = await openImage(session, pool, { name: at.image });
+  await using image = await openImage(session, pool, refOf(at));
   return await inImage(session, image, 'look who uses image', formatImage(at), async () => ({
     imageId: await image.id(),
     poolId: pool.id,

@@ -14,7 +14,7 @@ import { OperatingError } from '../../../wire/errors.ts';
 import { formatImage } from '../../../wire/source.ts';
 import type { CephMethods } from '../../../wire/worker-protocol.ts';
 import type { Session } from './connections.ts';
-import { inImage, openImage, openPool } from './open.ts';
+import { inImage, openImage, openPool, refOf } from './open.ts';
 
 /** Far enough below the shortest time to a broken lock that was measured (26.7 s). */
 const GIVE_UP_MS = 20_000;
@@ -63,7 +63,7 @@ export async function dropLock(
   const subject = formatImage(at);
   // Lists of a read-only handle are of the moment of its opening.
   const look = async <T>(body: (image: Image) => Promise<T>): Promise<T> => {
-    await using image = await openImage(session, pool, { name: at.image });
+    await using image = await openImage(session, pool, refOf(at));
     return await inImage(session, image, 'drop lock', subject, () => body(image));
   };
   const was = await look((image) => takeFrom(client, pool, image));

@@ -2,6 +2,7 @@
 
 import { Image, type ImageRef, listSnapshots, type Pool, type Snapshot } from 'ceph-napi';
 import { MON_CAPS, osdGrants } from '../../../wire/caps.ts';
+import type { DiskAt } from '../../../wire/worker-protocol.ts';
 import { during, type Step } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 
@@ -37,6 +38,11 @@ export function openImage(
   );
   const options = snap === undefined ? { writable } : { snapshot: snap };
   return during({ ...step, ...denied(session, pool, step) }, () => Image.open(pool, ref, options));
+}
+
+/** By its id where that is known. */
+export function refOf({ imageId, image }: DiskAt): ImageRef {
+  return imageId === undefined ? { name: image } : { id: imageId };
 }
 
 /** The image's snapshots of all types, as they are now: through a fresh handle. */

@@ -7,11 +7,11 @@ import { allOf } from '../../../wire/all-of.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { ArmMethods } from '../../../wire/hold-protocol.ts';
 import { formatImage } from '../../../wire/source.ts';
-import type { ImageAt } from '../../../wire/worker-protocol.ts';
+import type { DiskAt } from '../../../wire/worker-protocol.ts';
 import { errnoOf, translateError } from '../../translate-error.ts';
 import type { Connections, Hold, Session } from './connections.ts';
 import { assertOwnerAlive, beforeLockBreak } from './lock-break.ts';
-import { inImage, openImage, openPool } from './open.ts';
+import { inImage, openImage, openPool, refOf } from './open.ts';
 import { assertMarked, describeCreated, EEXIST } from './snapshots.ts';
 import { mayAppear } from './undo-late.ts';
 
@@ -22,7 +22,7 @@ const DISKS_MAX = 96;
 /** As many as can be under way. */
 const ASKED_MAX = DISKS_MAX;
 
-type At = ImageAt & { readonly snap: string };
+type At = DiskAt & { readonly snap: string };
 type Created = ArmMethods['createPrepared']['result'][number];
 
 interface Disk {
@@ -154,7 +154,7 @@ const subjectOf = (at: At) => `${formatImage(at)}@${at.snap}`;
 async function openDisk(session: Session, at: At, stack: AsyncDisposableStack): Promise<Disk> {
   const subject = subjectOf(at);
   const pool = stack.use(await openPool(session, at.pool, at.namespace));
-  const opened = await openImage(session, pool, { name: at.image }, { writable: true });
+  const opened = await openImage(session, pool, refOf(at), { writable: true });
   const image = stack.use(opened);
   return await inImage(session, image, OP.prepare, subject, async () => {
     await assertOwnerAlive(image, subject);

@@ -4,11 +4,11 @@ import { createSnapshot as create, type Pool, removeSnapshot as remove } from 'c
 import { OperatingError } from '../../../wire/errors.ts';
 import { formatImage } from '../../../wire/source.ts';
 import { SNAPSHOT_MARK } from '../../../wire/vocabulary.ts';
-import type { CephMethods, ImageAt, SnapshotAt } from '../../../wire/worker-protocol.ts';
+import type { CephMethods, DiskAt, SnapshotAt } from '../../../wire/worker-protocol.ts';
 import { errnoOf } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 import { assertOwnerAlive, beforeLockBreak } from './lock-break.ts';
-import { freshSnapshots, inImage, openImage, openPool } from './open.ts';
+import { freshSnapshots, inImage, openImage, openPool, refOf } from './open.ts';
 import { unlessMissing } from './source.ts';
 import { undoLate } from './undo-late.ts';
 
@@ -17,13 +17,13 @@ type Created = CephMethods['createSnapshot']['result'];
 /** A failed create may have worked, or may work later: it is looked for and removed, as far as `signal` and the cluster let us. */
 export async function createSnapshot(
   session: Session,
-  at: ImageAt & { readonly snap: string },
+  at: DiskAt & { readonly snap: string },
   signal: AbortSignal,
 ): Promise<Created> {
   const subject = `${formatImage(at)}@${at.snap}`;
   assertMarked(at.snap, 'create snapshot', subject);
   await using pool = await openPool(session, at.pool, at.namespace);
-  await using image = await openImage(session, pool, { name: at.image }, { writable: true });
+  await using image = await openImage(session, pool, refOf(at), { writable: true });
   await inImage(session, image, 'look who uses image', subject, () =>
     assertOwnerAlive(image, subject),
   );
@@ -104,9 +104,9 @@ async function removeById(
   }
 }
 
-export async function listMarked(session: Session, at: ImageAt): Promise<SnapshotAt[]> {
+export async function listMarked(session: Session, at: DiskAt): Promise<SnapshotAt[]> {
   await using pool = await openPool(session, at.pool, at.namespace);
-  await using image = await openImage(session, pool, { name: at.image });
+  await using image = await openImage(session, pool, refOf(at));
   const { id: poolId, namespace } = pool;
   const imageId = await inImage(session, image, 'describe image', formatImage(at), () =>
     image.id(),

@@ -66,8 +66,8 @@ export function judgeHoldable(facts: DomainFacts): Holdable {
 export function judgeState(status: DomainStatus, job: string | undefined): Holdable {
   const { state } = status;
   if (state === 'shutoff' || state === 'none') return { kind: 'off' };
-  if (state === 'paused') return busy(`it is paused already: ${pausedReason(status)}`);
-  if (state !== 'running' && state !== 'blocked') return busy(NOT_RUNNING[state]);
+  if (state === 'paused') return judgePaused(pausedReason(status));
+  if (state !== 'running' && state !== 'blocked') return still(NOT_RUNNING[state]);
   return job === undefined ? { kind: 'running' } : busy(`a job is under way: ${job}`);
 }
 
@@ -77,7 +77,13 @@ const NOT_RUNNING = {
   pmsuspended: 'it sleeps',
 } as const;
 
+function judgePaused(reason: PausedReason): Holdable {
+  const why = `it is paused already: ${reason}`;
+  return PASSING.includes(reason) ? busy(why) : still(why);
+}
+
 const busy = (why: string): Holdable => ({ kind: 'busy', why });
+const still = (why: string): Holdable => ({ kind: 'busy', why, isStill: true });
 
 /** What a hold has begun, and is not known to be undone. */
 export interface Left {

@@ -21,6 +21,8 @@ export interface RbdDisk {
   image: string;
   auth?: { user: string; secretUuid: string } | 'config';
   configFile?: string;
+  /** One that can be taken away without the guest's help; else virtio. */
+  bus?: 'usb';
   monitors?: { host: string; port: number }[];
 }
 
@@ -29,7 +31,7 @@ export type GuestDisk = FileDisk | RbdDisk;
 export interface Guest {
   name: string;
   uuid?: string;
-  /** vda, vdb, ... in this order. */
+  /** vda, vdb, ... in this order; on USB sda, sdb. */
   disks: GuestDisk[];
   /** Options of the guest's init: `tiny.mkfs=1 tiny.mark=TEXT tiny.writer=1 tiny.order=vdb,vdc`. */
   cmdline?: string;
@@ -102,7 +104,9 @@ const kernelXml = (cmdline: string) => `<kernel>/var/lib/siphon-guest/vmlinuz</k
     <cmdline>console=ttyS0 quiet panic=1 mitigations=off nokaslr ${escapeXml(cmdline)}</cmdline>`;
 
 function diskXml(disk: GuestDisk, index: number): string {
-  const target = `<target dev='vd${'abcdefghijklmnopqrstuvwxyz'.charAt(index)}' bus='virtio'/>`;
+  const bus = disk.kind === 'rbd' ? (disk.bus ?? 'virtio') : 'virtio';
+  const letter = 'abcdefghijklmnopqrstuvwxyz'.charAt(index);
+  const target = `<target dev='${bus === 'usb' ? 'sd' : 'vd'}${letter}' bus='${bus}'/>`;
   return disk.kind === 'file' ? fileDiskXml(disk, target) : rbdDiskXml(disk, target);
 }
 

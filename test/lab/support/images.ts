@@ -17,6 +17,12 @@ export function fileCleanup(): Cleanup {
   return { after: (undo) => void undos.push(undo) };
 }
 
+/** An image with its snapshots, should it be there. */
+export async function removeImage(image: string): Promise<void> {
+  await run('rbd', ['snap', 'purge', '--no-progress', image]);
+  await run('rbd', ['rm', '--no-progress', image]);
+}
+
 let count = 0;
 
 /** A pool of this test file's own, initialised for RBD and removed with all that is in it. */

@@ -8,6 +8,7 @@ import { before, type TestContext, test } from 'node:test';
 import type { JobsAnswer, SnapshotsAnswer, StatusAnswer } from '../../../src/wire/api.ts';
 import type { Base } from '../../../src/wire/vocabulary.ts';
 import { buttonDisk, buttonWorks } from '../support/button.ts';
+import { setClock, withClock, withoutClock } from '../support/clock.ts';
 import {
   defineDomain,
   domainState,
@@ -51,22 +52,11 @@ const signalled = (what: string, unit: string, end: string): Fault[] => [
   { name: `${what} is killed`, make: signal('KILL', unit), end },
 ];
 
-const LIBFAKETIME = '/usr/lib/*/faketime/libfaketimeMT.so.1';
-const CLOCK = '/var/lib/siphon/clock';
-const CLOCK_UNIT = '/run/systemd/system/siphond.service.d/50-clock.conf';
-
-/** siphond's clock alone; workers have an environment of their own. */
 const clock = (name: string, offset: string): Fault => ({
   name,
-  arrange: `echo +0 >${CLOCK}; mkdir -p $(dirname ${CLOCK_UNIT})
-    cat >${CLOCK_UNIT} <<C
-[Service]
-Environment=LD_PRELOAD=$(echo ${LIBFAKETIME}) FAKETIME_TIMESTAMP_FILE=${CLOCK}
-Environment=FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1
-C
-    systemctl daemon-reload; systemctl restart siphond`,
-  make: `echo ${offset} >${CLOCK}`,
-  undo: `rm -r ${CLOCK} $(dirname ${CLOCK_UNIT}); systemctl daemon-reload; systemctl restart siphond`,
+  arrange: withClock,
+  make: setClock(offset),
+  undo: withoutClock,
 });
 
 const STATE = '/var/lib/siphon/siphon.db';

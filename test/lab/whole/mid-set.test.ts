@@ -104,8 +104,10 @@ async function meanwhile(moment: Moment, action: () => Promise<unknown>): Promis
   const asked = siphon('snapshot', 'create', NAME, '--json');
   const ended = asked.finally(() => (hasEnded = true));
   await comes(moment, () => hasEnded);
-  await action().finally(() => ended);
-  return await ended;
+  const [done, came] = await Promise.allSettled([action(), ended]);
+  if (done.status === 'rejected') throw done.reason;
+  if (came.status === 'rejected') throw came.reason;
+  return came.value;
 }
 
 const list = () => siphonJson<KeptSet[]>('snapshot', 'list', NAME);

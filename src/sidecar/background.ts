@@ -71,7 +71,12 @@ export async function startBackground(
   const recover = async () => void (await snapshots.recover());
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
-  const lettingGo = loop('held guests', () => snapshots.letGo(), { settleMs: 0 });
+  // Also of a worker that was still on its way out when libvirt was connected.
+  const lettingGo = loop('held guests', (signal) => snapshots.letGo(signal), {
+    everyMs,
+    settleMs: 0,
+  });
+  lettingGo.poke();
   const all = () => parts.clusters.all;
   const adopting = createAdoption({ clusters: all, adopt: (sets) => snapshots.adopt(sets), log });
   loop('lost sets', adopting).poke();

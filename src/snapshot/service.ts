@@ -67,8 +67,11 @@ export interface Snapshots {
   prune(how: { readonly isDryRun: boolean; readonly domainUuid?: string }): readonly Retained[];
   /** libvirt has undefined the domain: sets that keep Nova or Cinder from deleting its disks are removed, in the background. */
   onUndefined(domainUuid: string): void;
-  /** Lets guests go that an earlier life, or a worker that is gone, has left held. Call it whenever libvirt is connected; else their guards do it. */
-  letGo(): Promise<void>;
+  /**
+   * Lets guests go that an earlier life, or a worker that is gone, has left held. Call it at start, whenever libvirt is connected, and
+   * again and again; else their guards do it. `signal` ends the wait for a worker.
+   */
+  letGo(signal?: AbortSignal): Promise<void>;
   /** Finishes, undoes or tries again what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<Recovered>;
   /** Of the sets that Ceph knows, takes up those of this host that the catalogue has lost; gives their ids. */
@@ -257,16 +260,18 @@ class Room implements Snapshots {
     });
   }
 
-  async letGo(): Promise<void> {
+  async letGo(signal?: AbortSignal): Promise<void> {
     const { libvirt, log } = this.#parts;
+    const bounds = { ...DEADLINE_MS.libvirt, ...(signal && { signal }) };
     try {
-      for (const { domain } of await libvirt.call('listHeld', {}, DEADLINE_MS.libvirt)) {
+      for (const { domain } of await libvirt.call('listHeld', {}, bounds)) {
         if (this.#slots.has(domain)) continue;
         await libvirt.call('release', { domain }, DEADLINE_MS.release);
         log.warn({ domain }, 'a guest that was left held is let go');
       }
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
+      if (signal?.aborted) return;
       log.warn({ error: error.toWire() }, 'whether guests were left held could not be told');
     }
   }

@@ -2,12 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { json, text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import Database from 'better-sqlite3';
 import type { StatusAnswer } from '../../../src/wire/api.ts';
 import { ERROR_TABLE } from '../../../src/wire/errors.ts';
+import type { FromWorker, ToWorker } from '../../../src/wire/worker-protocol.ts';
+import { openChannel } from '../../../src/worker/channel.ts';
 import { breachesOf, parseExposition, valueOf } from '../../support/exposition.ts';
 import { until } from './support/quiet.ts';
 import { exitOf, folderWithConfig, get, MAIN, ready, run } from './support/siphond-process.ts';
@@ -49,6 +53,37 @@ describe('siphond', () => {
       (await readdir(folder.at('.'))).filter((name) => name.endsWith('.sock')),
       [],
     );
+  });
+
+  it('lets guests go that an earlier life has left held, however soon libvirt is there', async () => {
+    await using folder = await folderWithConfig();
+    const domain = '0b3f3c3e-6a39-4f5c-9d0e-6f3c8f1d2a11';
+    const released = Promise.withResolvers<unknown>();
+    const worker = createServer((stream) => {
+      const channel = openChannel<FromWorker>(stream, {
+        closed: () => undefined,
+        message(message) {
+          const asked = message as ToWorker;
+          if (asked.kind === 'init') {
+            channel.send({ kind: 'ready' });
+            channel.send({ kind: 'event', event: { what: 'connected' } });
+          }
+          if (asked.kind !== 'call') return;
+          if (asked.method === 'release') released.resolve(asked.params);
+          const result = ['listHeld', 'listDomains'].includes(asked.method) ? [] : null;
+          const held = asked.method === 'listHeld' ? [{ domain }] : result;
+          channel.send({ kind: 'result', id: asked.id, result: held });
+        },
+      });
+    });
+    const socket = folder.at('libvirt.sock');
+    await once(worker.listen(socket), 'listening');
+    using _ = { [Symbol.dispose]: () => void worker.close() };
+    using child = run(folder.config, { SIPHON_LIBVIRT_WORKER: socket });
+    await ready(child);
+    const late = AbortSignal.timeout(10_000);
+    late.addEventListener('abort', () => released.reject(new Error(child.output())));
+    assert.deepEqual(await released.promise, { domain });
   });
 
   it('does not start beside another, nor with a config that is wrong, and says why', async () => {

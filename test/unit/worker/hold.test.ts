@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -130,6 +130,12 @@ test('a domain is noted once, by whole files', async () => {
     const { pid: gone } = spawnSync('true');
     await notes.replace({ ...note, holder: gone });
     assert.deepEqual(await notes.listOurs(), [domain], 'of one that is gone');
+    // Whoever was killed while it wrote one.
+    const [half, living] = [gone, process.ppid].map((pid) => `${domain}.json.${pid}`);
+    for (const name of [half, living]) await writeFile(path.join(folder, 'held', name ?? ''), '{');
+    assert.deepEqual(await notes.listOurs(), [domain]);
+    assert.deepEqual(await readdir(path.join(folder, 'held')), [`${domain}.json`, living]);
+    await rm(path.join(folder, 'held', living ?? ''));
     await notes.replace(note);
     assert.deepEqual(await readdir(path.join(folder, 'held')), [`${domain}.json`]);
     await notes.remove(domain);

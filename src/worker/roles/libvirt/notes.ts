@@ -26,6 +26,8 @@ export interface Note {
 export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** A note before it has its name, and the process that writes it. */
+const WRITTEN = /\.json\.(\d+)$/;
 
 export class Notes {
   readonly #folder: string;
@@ -72,20 +74,29 @@ export class Notes {
 
   /** The domains that have one. */
   async list(): Promise<string[]> {
-    const names = await readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
+    const names = await this.#names();
     return names.map((name) => path.basename(name, '.json')).filter((name) => UUID.test(name));
   }
 
-  /** The domains whose holder is this process, or is gone. */
+  /** The domains whose holder is this process, or is gone. What such a one was killed in writing is removed. */
   async listOurs(): Promise<string[]> {
+    for (const name of await this.#names()) {
+      const writer = WRITTEN.exec(name)?.[1];
+      if (writer === undefined || isAlive(Number(writer))) continue;
+      await rm(path.join(this.#folder, name), { force: true });
+    }
     const domains = await this.list();
     const notes = await Promise.all(domains.map((domain) => this.read(domain)));
     return domains.filter((_, index) => {
       const holder = notes[index]?.holder;
       return holder === process.pid || (holder !== undefined && !isAlive(holder));
+    });
+  }
+
+  async #names(): Promise<string[]> {
+    return readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
     });
   }
 

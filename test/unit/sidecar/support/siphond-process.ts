@@ -30,9 +30,10 @@ export async function folderWithConfig(more = '') {
   return { at, config: at('siphon.toml'), [Symbol.asyncDispose]: folder[Symbol.asyncDispose] };
 }
 
-export function run(config: string) {
+export function run(config: string, env: NodeJS.ProcessEnv = {}) {
   const child = spawn(process.execPath, [MAIN, '--config', config], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr])

@@ -21,10 +21,15 @@ export type AnyHandler = (params: never, context: CallContext) => Promise<unknow
 
 export interface Role<M = Methods> {
   readonly handlers: Handlers<M>;
+  /** Closes what is open between calls, when all of them have returned and no more will come. */
+  readonly end?: () => Promise<void>;
 }
 
 /** Makes a role ready to be called. It must not wait for a cluster or a daemon: those may be down. */
 export type StartRole = (
   settings: unknown,
   emit: (event: unknown) => void,
-) => { readonly handlers: Readonly<Record<string, AnyHandler>> };
+) => {
+  readonly handlers: Readonly<Record<string, AnyHandler>>;
+  readonly end?: () => Promise<void>;
+};

@@ -4,20 +4,20 @@ import type { Duplex } from 'node:stream';
 import { OperatingError } from '../wire/errors.ts';
 import type { FromWorker, ToWorker, WorkerRole } from '../wire/worker-protocol.ts';
 import { type Channel, FrameError, openChannel } from './channel.ts';
-import type { AnyHandler, StartRole } from './role.ts';
+import type { StartRole } from './role.ts';
 import { translateError } from './translate-error.ts';
 
 export interface ServeOptions {
   readonly stream: Duplex;
   readonly roles: Readonly<Record<WorkerRole, () => Promise<StartRole>>>;
-  /** siphond is gone or wants an end, and all calls were aborted; `settled` resolves when the last has returned. */
+  /** siphond is gone or wants an end, and all calls were aborted; `settled` settles when the last has returned, and the role has ended. */
   readonly onEnd: (settled: Promise<unknown>, cause?: Error) => void;
 }
 
 interface Served {
   readonly channel: Channel<FromWorker>;
   readonly calls: Map<number, { readonly abort: AbortController; readonly ended: Promise<void> }>;
-  handlers?: Readonly<Record<string, AnyHandler>>;
+  role?: ReturnType<StartRole>;
 }
 
 /** A defect in here throws out of an event and ends the process: the supervisor reports its last words. */
@@ -27,7 +27,11 @@ export function serve({ stream, roles, onEnd }: ServeOptions): void {
     message: (message) => void take(served, message as ToWorker, roles),
     closed: (cause) => {
       for (const call of calls.values()) call.abort.abort();
-      onEnd(Promise.all([...calls.values()].map((call) => call.ended)), cause);
+      const returned = Promise.all([...calls.values()].map((call) => call.ended));
+      onEnd(
+        returned.then(() => served.role?.end?.()),
+        cause,
+      );
     },
   });
   const served: Served = { channel, calls };
@@ -58,7 +62,7 @@ async function init(
   const { channel } = served;
   try {
     const start = await roles[role]();
-    served.handlers = start(settings, (event) => channel.send({ kind: 'event', event })).handlers;
+    served.role = start(settings, (event) => channel.send({ kind: 'event', event }));
     channel.send({ kind: 'ready' });
   } catch (error) {
     const operating = translateError(error, { op: 'start worker', subject: role });
@@ -75,11 +79,12 @@ function accept(served: Served, message: ToWorker & { kind: 'call' }): void {
 }
 
 async function answer(
-  { channel, handlers }: Served,
+  { channel, role }: Served,
   { id, method, params }: ToWorker & { kind: 'call' },
   signal: AbortSignal,
 ): Promise<void> {
-  const handler = handlers && Object.hasOwn(handlers, method) ? handlers[method] : undefined;
+  const { handlers = {} } = role ?? {};
+  const handler = Object.hasOwn(handlers, method) ? handlers[method] : undefined;
   try {
     if (!handler) throw new TypeError(`no method ${method}, or no init before it`);
     const onProgress = (progress: unknown) => channel.send({ kind: 'progress', id, progress });

@@ -60,5 +60,6 @@ export const startCephRole = ((settings) => {
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),
       readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),
     },
+    end: () => prepared.dropAll(),
   };
 }) satisfies (settings: unknown) => Role<CephMethods> satisfies StartRole;

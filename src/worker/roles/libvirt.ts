@@ -59,6 +59,7 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
       release: (params) => holds.release(params),
       listHeld: () => holds.listHeld(),
     },
+    end: () => holds.releaseAll(),
   };
 }) satisfies (
   settings: unknown,

@@ -158,10 +158,25 @@ test('nothing is prepared that is in the way of its snapshot', async () => {
     [made?.snapId, made?.snap, made?.sizeBytes],
     [listed?.id, listed?.name, listed?.size],
   );
-  await failing(ceph.call('describePrepared', { prepared }, soon), 'not-found', /not prepared/);
+  // An operator is not told that something of his is not there.
+  await failing(
+    ceph.call('describePrepared', { prepared }, soon),
+    'unavailable',
+    /not prepared any more/,
+  );
   await failing(prepare(ceph, [at], snap), 'refused', /that name/);
   const { watchers } = await ceph.call('imageUse', at, soon);
   assert.deepEqual(watchers, [], 'nothing is left open');
+});
+
+test('a worker that ends leaves no image open: nobody has to wait until a dead watch is over', async () => {
+  const at = await disk();
+  const watchers = async () => (await ceph.call('imageUse', at, soon)).watchers.length;
+  const worker = cephWorker(users);
+  await prepare(worker, [at]);
+  assert.equal(await watchers(), 1);
+  await worker[Symbol.asyncDispose]();
+  assert.equal(await watchers(), 0);
 });
 
 if (IS_SOAK) {

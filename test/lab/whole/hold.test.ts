@@ -302,6 +302,15 @@ test('what a worker has left held is told to the next one, which lets it go', as
   await nothingIsLeft();
 });
 
+test('a worker whose siphond is gone lets go what it holds before it ends', async () => {
+  const { worker: left } = await workerWithPid();
+  await holderOf(left, uuid).guard(60_000);
+  await holderOf(left, uuid).hold('require');
+  await left[Symbol.asyncDispose]();
+  assert.deepEqual([await notesLeft(), await stateOf(NAME)], [[], FREE]);
+  await nothingIsLeft();
+});
+
 test('a guest that is gone while it is held leaves nothing', async () => {
   await it.guard(60_000);
   await it.hold('require');

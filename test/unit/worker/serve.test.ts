@@ -12,12 +12,14 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
 
+const events: string[] = [];
 const role: StartRole = (settings, emit) => {
   if (settings === 'bad') throw new OperatingError({ code: 'usage', op: 'start', subject: 'bad' });
   return {
     handlers: {
       echo: async (params: unknown) => params,
-      wait: (_params, { signal }) => aborted(signal),
+      wait: (_params, { signal }) =>
+        aborted(signal).finally(() => events.push('a call has returned')),
       steps: async (_params, { onProgress }) => {
         onProgress(1);
         emit('event');
@@ -32,6 +34,7 @@ const role: StartRole = (settings, emit) => {
         });
       },
     },
+    end: async () => void events.push('the role has ended'),
   };
 };
 
@@ -104,11 +107,13 @@ test('errno of the file system, and an answer too long for a frame, are operatin
   assert.deepEqual(codes, ['exhausted', 'exhausted']);
 });
 
-test('when siphond is gone, all calls are aborted, and the end waits for them', async () => {
+test('when siphond is gone, all calls are aborted, and the end waits for them, then for the role', async () => {
   const { channel, until, ended, near } = start();
   channel.send(init);
   await until(1);
+  events.length = 0;
   channel.send({ kind: 'call', id: 1, method: 'wait', params: null });
   near.destroy();
   await ended;
+  assert.deepEqual(events, ['a call has returned', 'the role has ended']);
 });

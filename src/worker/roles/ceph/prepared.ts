@@ -131,6 +131,11 @@ export class PreparedSnapshots {
     return null;
   }
 
+  /** A watch outlives its client by half a minute, and whoever changes the image waits for that. */
+  async dropAll(): Promise<void> {
+    await allOf([...this.#prepared.keys()].map((prepared) => this.drop({ prepared })));
+  }
+
   #take(disks: readonly At[], stack: AsyncDisposableStack): void {
     if (this.#disks + disks.length > DISKS_MAX) {
       const why = `${this.#disks} are prepared already, of at most ${DISKS_MAX}`;
@@ -143,7 +148,8 @@ export class PreparedSnapshots {
   #find(prepared: string): Prepared {
     const found = this.#prepared.get(prepared);
     if (found) return found;
-    throw failed('not-found', prepared, 'they are not prepared, or were for too long');
+    const why = 'they are not prepared any more: the worker that did it is gone, or it is long ago';
+    throw failed('unavailable', prepared, why);
   }
 }
 

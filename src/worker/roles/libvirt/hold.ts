@@ -2,6 +2,7 @@
 // thing at a time. What is noted before each step is what is undone.
 
 import { type Domain, freezeFilesystems, setAgentTimeout } from 'node-libvirt';
+import { allOf } from '../../../wire/all-of.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { Held, Holdable, HoldMethods } from '../../../wire/hold-protocol.ts';
 import { type Ask, askWith } from './ask.ts';
@@ -119,6 +120,11 @@ export class Holds {
 
   async listHeld(): Promise<HoldMethods['listHeld']['result']> {
     return (await this.#parts.notes.listOurs()).map((domain) => ({ domain }));
+  }
+
+  /** Nobody will ask for it. What cannot be let go in time is its guard's. */
+  async releaseAll(): Promise<void> {
+    await allOf((await this.listHeld()).map((held) => this.release(held)));
   }
 
   async #guarded(domain: string): Promise<Note> {

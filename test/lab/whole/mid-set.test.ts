@@ -149,26 +149,29 @@ interface Meddling {
   readonly undo: () => Promise<unknown>;
 }
 
+/** What libvirt does for somebody else may keep a hold waiting until it has to end. */
+const IN_THE_WAY = /its deadline has come|job is under way|did not come while it was held/;
+
 const MEDDLING: readonly Meddling[] = [
   {
     name: 'a disk is detached',
     action: () => must('virsh', '-q', 'detach-disk', NAME, 'sdc', '--live'),
     whens: UNTIL_HELD,
-    why: /^$/,
+    why: IN_THE_WAY,
     undo: () => must('virsh', '-q', 'destroy', NAME),
   },
   {
     name: 'an image is renamed',
     action: () => must('rbd', 'rename', DATA, RENAMED),
     whens: ALL,
-    why: /^$/,
+    why: IN_THE_WAY,
     undo: () => must('rbd', 'rename', RENAMED, DATA),
   },
   {
     name: 'the domain is undefined',
     action: () => must('virsh', '-q', 'undefine', NAME),
     whens: UNTIL_HELD,
-    why: /^$/,
+    why: IN_THE_WAY,
     undo: () => sh(`virsh dumpxml ${NAME} >/tmp/${NAME}.xml; virsh -q define /tmp/${NAME}.xml`),
   },
   {

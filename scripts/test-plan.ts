@@ -41,7 +41,7 @@ export const KINDS = {
     globs: ['packages/node-libvirt/test/**/*.test.ts', 'test/lab/whole/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: isPatient ? 60 : 30,
+    minutesMax: isSoak ? 120 : isPatient ? 60 : 30,
   },
   // What differs between releases: libraries and their headers, and one pass through both of siphon's jobs.
   smoke: {

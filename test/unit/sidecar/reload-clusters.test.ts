@@ -67,7 +67,8 @@ describe('clusters that are replaced', () => {
     const [old] = clusters.all;
     assert.ok(old);
     await ask(old.ceph, 'echo');
-    const running = ask(old.ceph, 'hangUntilCancelled', 1500);
+    // Longer than the next worker needs to come up, on a busy machine too.
+    const running = ask(old.ceph, 'hangUntilCancelled', 5000);
     const late = assert.rejects(running, { code: 'unavailable' });
     clusters.replace([configOf('east', 'b')]);
     const [now] = clusters.all;

@@ -86,8 +86,22 @@ export function decideAsked({ disks, isActive, quiesce, instant }: AskedFacts): 
   }
   const isOpen = isActive === undefined || disks.some((disk) => disk.lockOwners.length > 0);
   if (quiesce === 'require' && isOpen) return skip('who runs it cannot be asked to freeze it');
-  if (isOpen || disks.length === 1) return running(disks);
+  if (isOpen) return unasked(disks, quiesce, isActive);
+  if (disks.length === 1) return running(disks);
   return { kind: 'take', quiesced: 'none', instant: 'barrier' };
+}
+
+function unasked(
+  disks: readonly DiskUse[],
+  quiesce: Quiesce,
+  isActive: boolean | undefined,
+): TakeDecision {
+  if (quiesce === 'none') return running(disks);
+  const whyNotQuiesced =
+    isActive === undefined
+      ? 'libvirt did not say whether it runs'
+      : 'it does not run here, but its disks are open elsewhere';
+  return { ...running(disks), whyNotQuiesced };
 }
 
 /** After these the guest stands still: there is nothing to hold, and nothing is siphon's to let go. */
@@ -160,7 +174,7 @@ function unowned({ reason, disks }: ReleaseFacts): TakeDecision {
   return { kind: 'take', quiesced, instant: disks.length > 1 ? 'barrier' : 'single' };
 }
 
-function running(disks: readonly DiskUse[]): TakeDecision {
+function running(disks: readonly DiskUse[]): Extract<TakeDecision, { kind: 'take' }> {
   return { kind: 'take', quiesced: 'none', instant: disks.length > 1 ? 'none' : 'single' };
 }
 

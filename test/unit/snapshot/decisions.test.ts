@@ -103,6 +103,16 @@ test('an operator’s set: whoever runs is held; a barrier without that only whe
   assert.equal(instant(false, []), 'skip');
 });
 
+test('a guest that nobody could be asked to freeze says why, where a freeze was wanted', () => {
+  const why = (isActive: boolean | undefined, quiesce: 'none' | 'try') => {
+    const decision = decideAsked({ disks: [OWNED], isActive, quiesce, instant: 'auto' });
+    return decision.kind === 'take' ? decision.whyNotQuiesced : decision.kind;
+  };
+  assert.match(why(undefined, 'try') ?? '', /libvirt did not say/);
+  assert.match(why(false, 'try') ?? '', /open elsewhere/);
+  assert.equal(why(undefined, 'none'), undefined);
+});
+
 test('before a start, only disks that nobody has open', () => {
   const kind = (...disks: DiskUse[]) => decidePrepare({ disks }).kind;
   assert.equal(kind(FREE, FREE), 'take');

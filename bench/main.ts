@@ -8,18 +8,24 @@ import { benchSnapshot } from './snapshot.ts';
 
 const [which, rounds = '0', file = ''] = process.argv.slice(2);
 
-async function rowsOf(): Promise<readonly BenchRow[]> {
+async function* rowsOf(): AsyncGenerator<BenchRow> {
   if (which === 'fill') {
-    return benchFill({ rounds: Number(rounds), scratchDir: '/var/lib/siphon', log: console.log });
-  }
-  if (which === 'snapshot') return benchSnapshot({ rounds: Number(rounds) });
-  try {
-    return await benchHook({ rounds: Number(rounds) });
-  } finally {
-    await cleanUpHook();
+    const log = console.log;
+    yield* await benchFill({ rounds: Number(rounds), scratchDir: '/var/lib/siphon', log });
+  } else if (which === 'snapshot') {
+    yield* benchSnapshot({ rounds: Number(rounds) });
+  } else {
+    try {
+      yield* await benchHook({ rounds: Number(rounds) });
+    } finally {
+      await cleanUpHook();
+    }
   }
 }
 
-const rows = await rowsOf();
-console.log(formatRows(rows));
+const rows: BenchRow[] = [];
+for await (const row of rowsOf()) {
+  console.log(formatRows([row]));
+  rows.push(row);
+}
 await writeFile(file, `${JSON.stringify(rows, null, 2)}\n`);

@@ -38,21 +38,21 @@ const USERS = {
 
 type Way = 'armed' | 'unarmed';
 
-export async function benchSnapshot(options: { readonly rounds: number }): Promise<BenchRow[]> {
+export async function* benchSnapshot(options: {
+  readonly rounds: number;
+}): AsyncGenerator<BenchRow> {
   const undos: (() => Promise<unknown>)[] = [];
   const cleanup: Cleanup = { after: (undo) => void undos.push(undo) };
   try {
     const guest = await startOrdered(cleanup, 'bench-held');
     await using site = await openSite(guest);
-    return [
-      await benchHold(site, options.rounds, 'quiet'),
-      await benchHold(site, options.rounds, 'noisy'),
-      await benchFrozen(site, options.rounds),
-      await benchPause(cleanup, options.rounds),
-      await benchOrder(guest),
-      ...(await benchSizes(cleanup)),
-      await benchTogether(cleanup),
-    ];
+    yield await benchHold(site, options.rounds, 'quiet');
+    yield await benchHold(site, options.rounds, 'noisy');
+    yield await benchFrozen(site, options.rounds);
+    yield await benchPause(cleanup, options.rounds);
+    yield await benchOrder(guest);
+    yield* await benchSizes(cleanup);
+    yield await benchTogether(cleanup);
   } finally {
     for (const undo of undos.toReversed()) await undo();
   }

@@ -247,17 +247,24 @@ for (const [seed, share] of moments.entries()) {
 
 test('the guard is killed, too: PID 1 starts it again, and the guest is free', async () => {
   const unit = `siphon-guard@${uuid}.service`;
-  const { worker: dying, pid } = await workerWithPid();
-  await holderOf(dying, uuid).guard(DEADLINE_MS);
-  await holderOf(dying, uuid).hold('require');
-  process.kill(pid, 'SIGKILL');
-  await dying[Symbol.asyncDispose]();
-  const mainPid = async () => Number(await must('systemctl', 'show', '-P', 'MainPID', unit));
-  const first = await until('the guard waits', async () => (await mainPid()) || undefined);
-  process.kill(first, 'SIGKILL');
-  await until('its note is gone', async () => (await notesLeft()).length === 0, 20);
-  assert.deepEqual(await stateOf(NAME), FREE);
-  await nothingIsLeft();
+  const siphond = await siphondPid();
+  process.kill(siphond, 'SIGSTOP'); // it would let the guest go itself
+  try {
+    const { worker: dying, pid } = await workerWithPid();
+    await holderOf(dying, uuid).guard(DEADLINE_MS);
+    await holderOf(dying, uuid).hold('require');
+    process.kill(pid, 'SIGKILL');
+    await dying[Symbol.asyncDispose]();
+    const mainPid = async () => Number(await must('systemctl', 'show', '-P', 'MainPID', unit));
+    const first = await until('the guard waits', async () => (await mainPid()) || undefined);
+    process.kill(first, 'SIGKILL');
+    await until('its note is gone', async () => (await notesLeft()).length === 0, 20);
+    assert.deepEqual(await stateOf(NAME), FREE);
+    await nothingIsLeft();
+  } finally {
+    process.kill(siphond, 'SIGCONT');
+  }
+  await answering();
 });
 
 test('a hold of a QEMU that is stopped fails in time, and the guest writes on when it goes on', async () => {

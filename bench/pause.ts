@@ -22,7 +22,7 @@ export async function benchPause(cleanup: Cleanup, rounds: number): Promise<Benc
     longestMs = Math.max(longestMs, nowMs - lastMs);
     lastMs = nowMs;
   });
-  await shell.run('(while :; do echo .; usleep 5000; done) &');
+  await shell.run('(while :; do echo .; usleep 5000; done) & :');
   const longestDuring = async (work: () => Promise<unknown>): Promise<number> => {
     longestMs = 0;
     await work();

@@ -11,6 +11,8 @@ export interface Tally {
   failed: number;
   skipped: number;
   todo: number;
+  /** Of test processes: native code failed. */
+  crashed: number;
 }
 
 export interface Lane {
@@ -84,7 +86,7 @@ export function say({ output }: Lane, text: string): void {
 
 /** Of all files. */
 export function sumOf(tallies: Iterable<Tally>): Tally {
-  const sum: Tally = { passed: 0, failed: 0, skipped: 0, todo: 0 };
+  const sum: Tally = { passed: 0, failed: 0, skipped: 0, todo: 0, crashed: 0 };
   for (const tally of tallies) {
     for (const key of Object.keys(sum) as (keyof Tally)[]) sum[key] += tally[key];
   }

@@ -88,12 +88,13 @@ async function labWithSiphon({ number, output }: Lane, name: LabName): Promise<L
 
 /**
  * Two cores and two lanes: what failed there is run once more, in a lab of its own and with nothing beside it. Only a few files, and
- * none of a run that died. Both outcomes are printed: what passes only then is a weakness to mend.
+ * none where a process crashed or a run died: that may be rare, and is there. Both outcomes are printed: what passes only then is a weakness to mend.
  */
 async function runFailedAgain(): Promise<void> {
   const red = runs.filter(({ isGreen }) => !isGreen);
   const counts = red.map((run) => failedFiles(run).length);
-  if (deaths.length > 0 || counts.includes(0) || sum(counts) > AGAIN_MAX) return;
+  const hasCrashed = red.some(({ files = new Map() }) => sumOf(files.values()).crashed > 0);
+  if (deaths.length > 0 || hasCrashed || counts.includes(0) || sum(counts) > AGAIN_MAX) return;
   for (const run of red) run.again = await runAgain(run);
 }
 

@@ -21,7 +21,7 @@ import type {
 } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
 import { during, type Step } from '../translate-error.ts';
-import { guards } from './libvirt/guards.ts';
+import { unitGuards } from './libvirt/guards.ts';
 import { Holds } from './libvirt/hold.ts';
 import { LibvirtLink } from './libvirt/link.ts';
 import { Notes } from './libvirt/notes.ts';
@@ -32,7 +32,7 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
   const holds = new Holds({
     connection: () => link.connection,
     notes: new Notes(),
-    guards,
+    guards: unitGuards(),
     warn: (text) => console.error(text),
   });
   return {

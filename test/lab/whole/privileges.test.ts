@@ -99,8 +99,12 @@ async function privilegesOf(pid: number): Promise<Privileges> {
   };
 }
 
-const pidOf = async (user: string, what: string): Promise<number> =>
-  Number((await must('pgrep', '-u', user, '-f', what)).split('\n')[0]);
+/** It may be on its way: the test before may have ended siphond. */
+const pidOf = (user: string, what: string): Promise<number> =>
+  until(`${what} runs`, async () => {
+    const { stdout } = await run('pgrep', ['-u', user, '-f', what]);
+    return Number(stdout.split('\n')[0]) || undefined;
+  });
 
 test('each process has the user, the groups and the capabilities that the page states', async () => {
   const big = await bigSource(`${pool}/big`, 256);

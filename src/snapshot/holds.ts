@@ -142,15 +142,24 @@ async function prepare({ ceph }: World, hand: Hand): Promise<void> {
 /** From the first hold to the last release, nothing here waits but for the snapshots, and for them within the bound. */
 async function ride(world: World, hands: readonly Hand[]): Promise<void> {
   const riding = goingOn(hands);
+  if (riding.length === 0) return;
   try {
+    const boarding = board(world);
     await each(riding, (hand) => guard(world, hand));
-    const commit = await nextCommit(world, goingOn(riding));
+    const commit = await nextCommit(world, goingOn(riding), boarding);
     if (commit === undefined) return;
     await each(riding, (hand) => hold(world, hand));
     await createAll(world, goingOn(riding), commit);
   } finally {
     await allOf(riding.map((hand) => letGo(world, hand)));
   }
+}
+
+/** The monitors are asked while the guards are set; whoever wants to know how that went awaits it. */
+function board({ ceph }: World): Promise<ArmMethods['board']['result']> {
+  const boarding = ceph.call('board', {}, DEADLINE_MS.arm);
+  boarding.catch(() => undefined);
+  return boarding;
 }
 
 interface Commit {
@@ -170,11 +179,12 @@ const whichever = (): Commit => ({
 async function nextCommit(
   { ceph, leads, isPatient, log }: World,
   hands: readonly Hand[],
+  boarding: ReturnType<typeof board>,
 ): Promise<Commit | undefined> {
   if (hands.length === 0) return undefined;
   const leadMs = Math.max(...hands.map(({ member }) => leads.of(member.plan)));
   try {
-    const armed = await ceph.call('arm', { leadMs }, DEADLINE_MS.arm);
+    const armed = await ceph.call('arm', { ...(await boarding), leadMs }, DEADLINE_MS.arm);
     if ('unforeseen' in armed) log.warn({ why: armed.unforeseen }, 'the guests may be held longer');
     if ('unforeseen' in armed || isPatient) return whichever();
     const dueAtMs = performance.now() + armed.leftMs;

@@ -26,12 +26,17 @@ export interface ArmMethods {
     result: { readonly prepared: string };
   };
   /**
+   * Settles when a tick that was asked for after this call is back: the monitors are well. Ticks go on, so that `arm` has one at hand,
+   * for a quarter of a minute. @throws OperatingError unavailable: none came back in time
+   */
+  board: { params: Record<string, never>; result: { readonly board: string } };
+  /**
    * Settles `leadMs` before the next commit of the OSD map, with a tick of ours still pending for it: what is asked in that time
    * rides along. Where that cannot be foreseen, it says why: the monitors are well, but only they know which commit it will be.
-   * @throws OperatingError unavailable: no tick came back in time
+   * @throws OperatingError unavailable: no tick came back in time, or the board is over
    */
   arm: {
-    params: { readonly leadMs: number };
+    params: { readonly board: string; readonly leadMs: number };
     result: Arm | { readonly unforeseen: string };
   };
   /** Settles with the commit that this arm foresaw. Snapshots that have not come by then have missed it. */

@@ -42,6 +42,7 @@ export const startCephRole = ((settings) => {
       createSnapshot: (at, { signal }) =>
         connections.as('snapshot', (session) => createSnapshot(session, at, signal)),
       prepareSnapshots: (what, { signal }) => prepared.prepare(what, signal),
+      board: (_, { signal }) => arming.board(signal),
       arm: (how, { signal }) => arming.arm(how, signal),
       armEnd: (which, { signal }) => arming.end(which, signal),
       createPrepared: (which) => prepared.create(which),

@@ -207,5 +207,6 @@ test('where one fails, the others are told, and what may still appear is said', 
 test('an arm that nobody made does not end, and without a pool there is no tick', async () => {
   await failing(ceph.call('armEnd', { arm: 'x' }, soon), 'usage', /no arm x/);
   await using fresh = cephWorker(users);
-  await failing(fresh.call('arm', { leadMs: 0 }, soon), 'usage', /prepare/);
+  await failing(fresh.call('board', {}, soon), 'usage', /prepare/);
+  await failing(fresh.call('arm', { board: 'x', leadMs: 0 }, soon), 'unavailable', /have ended/);
 });

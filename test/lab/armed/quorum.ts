@@ -7,7 +7,7 @@ import { OperatingError } from '../../../src/wire/errors.ts';
 import { must, timed, until } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
 import { cephWorker, failing, json, makeUsers, soon } from '../worker/ceph-worker.ts';
-import { prepare, takeMany } from './sets.ts';
+import { armed, prepare, takeMany } from './sets.ts';
 
 const cleanup = fileCleanup();
 const COUNT = process.env['SIPHON_SOAK'] ? 40 : 3;
@@ -32,15 +32,13 @@ test('with three monitors in quorum they ride; without a quorum nothing is armed
   const prepared = await prepare(ceph, disks);
   await tell('STOP');
   try {
-    const { ms } = await timed(() =>
-      failing(ceph.call('arm', { leadMs: 0 }, soon), 'unavailable', /./),
-    );
+    const { ms } = await timed(() => failing(ceph.call('board', {}, soon), 'unavailable', /./));
     assert.ok(ms < 8000, `it said so after ${ms} ms`);
   } finally {
     await tell('CONT');
   }
   // A tick of before may still be on its way to its timeout, and fail who joins it.
-  const arms = () => ceph.call('arm', { leadMs: 0 }, soon).then(() => true, unlessUnavailable);
+  const arms = () => armed(ceph, 0).then(() => true, unlessUnavailable);
   await until('it arms again', arms, 60);
   await ceph.call('dropPrepared', { prepared }, soon);
   await takeMany('with a quorum again', 1, ceph, disks);

@@ -56,6 +56,12 @@ export async function takeUnarmed(ceph: Ceph, disks: readonly ImageAt[]): Promis
   return { tookMs, made: await describe(ceph, prepared) };
 }
 
+/** Rejects if the monitors are not well. */
+export async function armed(ceph: Ceph, leadMs: number) {
+  const { board } = await ceph.call('board', {}, soon);
+  return await ceph.call('arm', { board, leadMs }, soon);
+}
+
 export interface How {
   readonly leadMs?: number;
   /** What is done between the arm and the snapshots. */
@@ -68,7 +74,7 @@ export async function takeArmed(
   { leadMs = 0, hold }: How = {},
 ): Promise<TakenArmed> {
   const prepared = await prepare(ceph, disks);
-  const arm = await ceph.call('arm', { leadMs }, soon);
+  const arm = await armed(ceph, leadMs);
   assert.ok('arm' in arm, 'no commit was foreseen');
   const armedAtMs = performance.now();
   const ending = ceph.call('armEnd', { arm: arm.arm }, soon);

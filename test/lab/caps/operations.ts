@@ -74,7 +74,8 @@ export const arm: Operation = async (world) => {
   const disks = [{ ...disk(world), snap: `siphon.caps${++snaps}` }];
   const { prepared } = await ceph.call('prepareSnapshots', { disks }, soon);
   try {
-    await ceph.call('arm', { leadMs: 100 }, soon);
+    const { board } = await ceph.call('board', {}, soon);
+    await ceph.call('arm', { board, leadMs: 100 }, soon);
   } finally {
     await ceph.call('dropPrepared', { prepared }, soon);
   }

@@ -22,6 +22,7 @@ export function armMethods(world: World): FakeOf<ArmMethods, keyof ArmMethods> {
       prepared.set(name, disks);
       return { prepared: name };
     },
+    board: () => ({ board: 'b' }),
     arm() {
       commit = Promise.withResolvers();
       return { arm: 'a', intervalMs: 1000, rounds: 1, leftMs: 60_000 };

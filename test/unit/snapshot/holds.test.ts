@@ -17,6 +17,8 @@ interface Script {
   /** The snapshots come long after the commit. */
   readonly isLate: boolean;
   readonly isUnforeseen: boolean;
+  /** No tick comes back. */
+  readonly isUnwell: boolean;
 }
 
 class Site {
@@ -37,6 +39,7 @@ class Site {
       commitAfter: Number.POSITIVE_INFINITY,
       isLate: false,
       isUnforeseen: false,
+      isUnwell: false,
       ...script,
     };
   }
@@ -57,6 +60,9 @@ class Site {
       if (method === 'armEnd') return this.#commit.promise;
       if (method === 'arm') this.#commit = Promise.withResolvers();
       await this.#call(method);
+      if (method === 'board' && this.#script.isUnwell)
+        throw new OperatingError({ code: 'unavailable', op: method, subject: 'the monitors' });
+      if (method === 'board') return { board: 'b' };
       if (method === 'prepareSnapshots') {
         const name = disks?.map(({ snap }) => snap).join() ?? '';
         this.open.add(name);
@@ -209,6 +215,22 @@ test('whatever fails, and whenever the commit comes: nobody stays held, and noth
     }),
     { numRuns: 100 },
   );
+});
+
+test('while the monitors do not answer nobody is held, and no guard stays', async () => {
+  const site = new Site({ isUnwell: true });
+  const members = ['a', 'b'].map((name) => site.member(name));
+  const outcomes = await takeHeld(site.parts(), site.ceph, members);
+  assert.deepEqual(
+    outcomes.map((each) => each.kind === 'failed' && [each.error.code, each.wasAsked]),
+    [
+      ['unavailable', false],
+      ['unavailable', false],
+    ],
+  );
+  assert.ok(!site.calls.includes('hold'), site.calls.join());
+  assert.equal(site.calls.filter((call) => call === 'release').length, 2);
+  assert.deepEqual([...site.open], []);
 });
 
 test('who leaves is not waited for, and who fails does not keep the others from being held', async () => {

@@ -277,7 +277,7 @@ export class Life {
     const methods = { ...cephMethods(world), ...armMethods(world) };
     const answer = async (method: keyof typeof methods, params: never) => {
       // When a commit comes is nobody's effect.
-      if (method === 'armEnd') return methods[method](params);
+      if (method === 'armEnd' || method === 'board') return methods[method](params);
       return this.#native(async () => {
         await world.beforeCeph(method, params);
         await new Promise((resolve) => setImmediate(resolve));

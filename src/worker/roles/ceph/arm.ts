@@ -27,6 +27,8 @@ const LATE_MS = 3000;
 const GRACE_MS = 200;
 /** A guest is held by now: a foreseen commit that is so much overdue is not waited for. */
 const OVERDUE_MS = 1000;
+/** From a board to its arm: the guards of many domains are set in between. */
+const BOARDED_MS = 15_000;
 /** Arms that were not asked for their end are forgotten, oldest first. */
 const ARMS_MAX = 256;
 
@@ -56,6 +58,7 @@ export class Arming {
   readonly #connections: Connections;
   readonly #riders: Riders;
   readonly #tickPool: string | undefined;
+  readonly #boarded = new Map<string, DisposableStack>();
   readonly #armed = new Map<string, Armed>();
   readonly #judged = new WeakSet<Tick>();
   #tookMs: readonly number[] = [];
@@ -68,16 +71,38 @@ export class Arming {
     this.#tickPool = tickPool;
   }
 
+  board(signal: AbortSignal): Promise<ArmMethods['board']['result']> {
+    return during(stepOf('the monitors’ commits'), async () => {
+      using stack = new DisposableStack();
+      const askedAtMs = performance.now();
+      const train = await this.#running(signal);
+      stack.use(train.board());
+      // What came back before says nothing of the monitors as they are now.
+      if (train.backAtMs < askedAtMs) await this.#back(train.tick().back, signal);
+      const board = randomUUID();
+      const timer = setTimeout(() => this.#leave(board)?.dispose(), BOARDED_MS);
+      stack.defer(() => clearTimeout(timer));
+      this.#boarded.set(board, stack.move());
+      return { board };
+    });
+  }
+
+  #leave(board: string): DisposableStack | undefined {
+    const stack = this.#boarded.get(board);
+    this.#boarded.delete(board);
+    return stack;
+  }
+
   arm(
-    { leadMs }: ArmMethods['arm']['params'],
+    { board, leadMs }: ArmMethods['arm']['params'],
     signal: AbortSignal,
   ): Promise<ArmMethods['arm']['result']> {
     return during(stepOf(`${leadMs} ms before a commit`), async () => {
       const askedAtMs = performance.now();
+      using boarded = this.#leave(board);
+      if (boarded === undefined) throw failed('unavailable', 'its ticks have ended meanwhile');
       const train = await this.#running(signal);
       using _ = train.board();
-      // What came back before says nothing of the monitors as they are now.
-      if (train.backAtMs < askedAtMs) await this.#back(train.tick().back, signal);
       let [ticks, earlyTicks] = [0, 0];
       for (;;) {
         const tick = train.tick();

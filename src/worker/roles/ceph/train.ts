@@ -86,7 +86,7 @@ export class Train {
     this.#tick = undefined;
     this.#backAtMs = performance.now();
     if (measuredFromMs !== undefined) this.#onTook(this.#backAtMs - measuredFromMs);
-    if (this.#spare !== undefined) this.tick();
+    if (this.#spare !== undefined || this.#passengers > 0) this.tick();
     this.#endIfUnused();
     return this.#backAtMs;
   }

@@ -43,6 +43,8 @@ export interface Guest {
   /** UEFI: the file of its variables; its firmware is never run. And an emulated TPM. */
   nvram?: string;
   hasTpm?: boolean;
+  /** It can suspend itself to memory, and has a device to tell that it panics: then it stays as it is. */
+  standsStill?: boolean;
   /** XML that stands inside <metadata>. */
   metadata?: string;
 }
@@ -74,12 +76,14 @@ export function guestXml(guest: Guest): string {
   ${cpuXml}
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
-  <on_crash>destroy</on_crash>
+  <on_crash>${guest.standsStill === true ? 'preserve' : 'destroy'}</on_crash>
+  ${guest.standsStill === true ? "<pm><suspend-to-mem enabled='yes'/></pm>" : ''}
   <devices>
 ${guest.disks.map(diskXml).join('\n')}
     ${serialXml(guest)}
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     ${guest.hasTpm === true ? TPM_XML : ''}
+    ${guest.standsStill === true ? "<panic model='isa'/>" : ''}
     <memballoon model='none'/>
   </devices>
 </domain>

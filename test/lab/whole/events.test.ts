@@ -1,5 +1,5 @@
-// Policies on every event that a real domain has: before its start, started, stopped, suspended, resumed, shut down, defined. Each gives
-// exactly its set, which says of what it is.
+// Policies on every event that a real domain has: before its start, started, stopped, suspended, resumed, shut down, asleep, panicked, defined.
+// Each gives exactly its set, which says of what it is.
 
 import assert from 'node:assert/strict';
 import { stat, writeFile } from 'node:fs/promises';
@@ -36,7 +36,13 @@ before(async () => {
   await must('rbd', 'create', '--size', '4M', data);
   cleanup.after(() => Promise.all(IMAGES.map(removeImage)));
   const disks = IMAGES.map((image) => ({ kind: 'rbd' as const, image }));
-  await defineDomain(cleanup, { name: NAME, disks, memoryMiB: 16, boots: 'vda' });
+  await defineDomain(cleanup, {
+    name: NAME,
+    disks,
+    memoryMiB: 16,
+    boots: 'vda',
+    standsStill: true,
+  });
   cleanup.after(() => run('rm', ['-f', FILE]));
 });
 
@@ -163,6 +169,24 @@ test('lifecycle: a guest that stands still is taken as it stands and left so; on
   await isOff(NAME);
   await has('lifecycle shutdown barrier none');
 });
+
+for (const [end, event, state] of [
+  ['sleep', 'pmsuspended', 'pmsuspended'],
+  ['panic', 'crashed', 'crashed'],
+] as const) {
+  test(`lifecycle:${event}: a guest's own ${end} leaves it standing still`, async () => {
+    await policies([`lifecycle:${event}`]);
+    const folder = await scratchFolder(cleanup);
+    const disk = await buttonDisk(`${folder}/${end}`, end);
+    await must('qemu-img', 'convert', '-n', '-f', 'raw', '-O', 'raw', disk, `rbd:${IMAGES[0]}`);
+    await starts();
+    await virsh('shutdown', NAME);
+    const set = await has(`lifecycle ${event} barrier none`);
+    assert.deepEqual([set?.policy, set?.holdMs], [`lifecycle-${event}`, undefined]);
+    assert.equal(await domainState(NAME), state);
+    await virsh('destroy', NAME);
+  });
+}
 
 test('lifecycle:defined: the disks of a domain that is off', async () => {
   await policies(['lifecycle:defined']);

@@ -2,6 +2,7 @@
 // `virsh metadata DOM urn:siphon:domain:1 --key siphon --set "<domain policy='nightly'/>"`.
 
 import type { Quiesce } from '../wire/hold-protocol.ts';
+import { type KeepCounts, PERIODS, type Period } from '../wire/keep.ts';
 import type { Devices, WantedInstant } from '../wire/vocabulary.ts';
 import type { XmlElement } from './xml.ts';
 
@@ -23,6 +24,7 @@ export interface Stated {
   readonly quiesce?: Quiesce;
   readonly instant?: WantedInstant;
   readonly keepLast?: number;
+  readonly keepPeriods?: KeepCounts['keepPeriods'];
   /** `KEY` or `KEY=VALUE`, for policies to ask for. */
   readonly tags: readonly string[];
 }
@@ -31,12 +33,15 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9._:=-]{0,127}$/;
 const KEEP_MAX = 1000;
 const WORDS_MAX = 100;
 
+interface Attribute {
+  readonly allowed: string;
+  readonly read: (text: string) => Values | undefined;
+}
+
 type Values = { -readonly [K in Exclude<keyof Stated, 'kind'>]?: Stated[K] };
 
 /** What each attribute may say, and what that means; undefined: not this. */
-const ATTRIBUTES: Readonly<
-  Record<string, { readonly allowed: string; readonly read: (text: string) => Values | undefined }>
-> = {
+const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   policy: {
     allowed: "a policy's name, or off",
     read: (text) => (WORD.test(text) ? { policy: text } : undefined),
@@ -66,10 +71,11 @@ const ATTRIBUTES: Readonly<
   keep_last: {
     allowed: `a whole number from 1 to ${KEEP_MAX}`,
     read: (text) => {
-      const keepLast = /^[0-9]{1,4}$/.test(text) ? Number(text) : 0;
-      return keepLast >= 1 && keepLast <= KEEP_MAX ? { keepLast } : undefined;
+      const keepLast = countOf(text, 1);
+      return keepLast === undefined ? undefined : { keepLast };
     },
   },
+  ...Object.fromEntries(PERIODS.map((period) => [`keep_${period}`, keepPeriod(period)])),
   tags: {
     allowed: 'words such as "backup tier=gold"',
     read: (text) => {
@@ -92,10 +98,26 @@ export function readWish(element: XmlElement | undefined): DomainWish {
       return bad(`unknown attribute '${name}'; allowed: ${Object.keys(ATTRIBUTES).join(', ')}`);
     const value = attribute.read(text);
     if (value === undefined) return bad(`${name}='${text}'; allowed: ${attribute.allowed}`);
-    Object.assign(values, value);
+    const keepPeriods = { ...values.keepPeriods, ...value.keepPeriods };
+    Object.assign(values, value, value.keepPeriods && { keepPeriods });
   }
   if (values.policy === 'off') return { kind: 'off' };
   return { kind: 'stated', tags: [], ...values };
+}
+
+function keepPeriod(period: Period): Attribute {
+  return {
+    allowed: `a whole number from 0 to ${KEEP_MAX}`,
+    read: (text) => {
+      const count = countOf(text, 0);
+      return count === undefined ? undefined : { keepPeriods: { [period]: count } };
+    },
+  };
+}
+
+function countOf(text: string, least: number): number | undefined {
+  const count = /^[0-9]{1,4}$/.test(text) ? Number(text) : -1;
+  return count >= least && count <= KEEP_MAX ? count : undefined;
 }
 
 /** Words between white space; undefined: too many, or not words. */

@@ -4,6 +4,7 @@
 import picomatch from 'picomatch';
 import type { DomainWish, Stated } from '../domain/wish.ts';
 import type { Considered, Evaluation, Take } from '../wire/evaluation.ts';
+import type { KeepCounts } from '../wire/keep.ts';
 import {
   LIFECYCLE_NAMES,
   type LifecycleName,
@@ -78,12 +79,11 @@ export function evaluate(
     };
   }
   const { name } = policy;
-  const keepLast = keepLastOf(policy, wish);
   const wanted = wantedOf(policy, wish);
   return {
     kind: 'take',
     wanted,
-    policy: { name, keepLast },
+    policy: { name, ...keepOf(policy, wish) },
     why: `policy '${name}': ${first.why}`,
     ...seen,
   };
@@ -110,8 +110,12 @@ export function evaluateManual(
 }
 
 /** What a policy keeps of a domain, which may say so itself. */
-export function keepLastOf({ keepLast }: Pick<Policy, 'keepLast'>, wish: DomainWish): number {
-  return (wish.kind === 'stated' ? wish.keepLast : undefined) ?? keepLast;
+export function keepOf({ keepLast, keepPeriods }: KeepCounts, wish: DomainWish): KeepCounts {
+  const said = wish.kind === 'stated' ? wish : undefined;
+  return {
+    keepLast: said?.keepLast ?? keepLast,
+    keepPeriods: { ...keepPeriods, ...said?.keepPeriods },
+  };
 }
 
 /**

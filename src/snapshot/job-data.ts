@@ -21,7 +21,7 @@ export interface Draft {
   /** Of `lifecycle`. */
   readonly lifecycle?: LifecycleName;
   /** Which asked for it; of a release known with its reason. */
-  readonly policy?: { readonly name: string; readonly keepLast: number };
+  readonly policy?: { readonly name: string };
   readonly wanted: Wanted;
   /** Without passwords. */
   readonly domainXml: string;

@@ -1,8 +1,9 @@
 // What a file of policies may hold: every key with its default and what is allowed. docs/snapshots.md tells what each means.
 
 import { z } from 'zod';
+import { type KeepCounts, PERIODS } from '../wire/keep.ts';
 import { DURATION_ALLOWED, parseDuration } from '../wire/units.ts';
-import { POLICY_EVENTS, type Wanted } from '../wire/vocabulary.ts';
+import { POLICY_EVENTS, type Policy, type Wanted } from '../wire/vocabulary.ts';
 
 /** What is asked for where nobody says more. */
 export const WANTED_DEFAULT: Wanted = { devices: 'all', quiesce: 'try', instant: 'auto' };
@@ -29,6 +30,7 @@ function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
 
 const NAME_ALLOWED = "a name of letters, digits, . _ -, at most 64 long, and not 'off'";
 const KEEP_ALLOWED = 'a whole number from 1 to 1000';
+const PERIODS_ALLOWED = 'a whole number from 0 to 1000';
 const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
 const ON_ALLOWED = `a list of at least one of ${POLICY_EVENTS.join(', ')}`;
 const DEVICES_ALLOWED = 'all, root, or a list of at least one target such as "vda"';
@@ -45,6 +47,12 @@ const Age = z.string({ error: AGE_ALLOWED }).transform((written, context) => {
   context.addIssue({ code: 'custom', message: AGE_ALLOWED, input: written });
   return z.NEVER;
 });
+
+const KEEP_PERIOD = z
+  .int({ error: PERIODS_ALLOWED })
+  .min(0, { error: PERIODS_ALLOWED })
+  .max(1000, { error: PERIODS_ALLOWED })
+  .exactOptional();
 
 const SELECTS = ['domains', 'uuids', 'tags'] as const;
 
@@ -66,6 +74,11 @@ const Shape = z.strictObject({
     .int({ error: KEEP_ALLOWED })
     .min(1, { error: KEEP_ALLOWED })
     .max(1000, { error: KEEP_ALLOWED }),
+  keep_hourly: KEEP_PERIOD,
+  keep_daily: KEEP_PERIOD,
+  keep_weekly: KEEP_PERIOD,
+  keep_monthly: KEEP_PERIOD,
+  keep_yearly: KEEP_PERIOD,
   max_age: Age.exactOptional(),
 });
 /** Of no domain at all, or of all: which of the two is not guessed. */
@@ -74,6 +87,20 @@ const Checked = Shape.superRefine((policy, context) => {
   const message = `at least one of ${SELECTS.join(', ')}; domains = ["*"] means every domain`;
   context.addIssue({ code: 'custom', path: ['domains'], message });
 });
+
+/** As the rest of siphon knows it. */
+export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Shape>): Policy {
+  const { name, domains, uuids, tags, on, devices, quiesce, instant } = written;
+  const keepPeriods: { -readonly [K in keyof KeepCounts['keepPeriods']]: number } = {};
+  for (const period of PERIODS) {
+    const count = written[`keep_${period}`];
+    if (count !== undefined) keepPeriods[period] = count;
+  }
+  return {
+    ...{ name, domains, uuids, tags, on, devices, quiesce, instant, keepLast, keepPeriods },
+    ...(written.max_age !== undefined && { maxAgeMs: written.max_age }),
+  };
+}
 
 /** One file. */
 export const POLICY_FILE = z.strictObject({ policy: z.array(Checked).default([]) });

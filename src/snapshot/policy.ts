@@ -4,7 +4,7 @@
 import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
 import type { Policy } from '../wire/vocabulary.ts';
-import { POLICY_FILE, POLICY_KEYS } from './policy-shape.ts';
+import { POLICY_FILE, POLICY_KEYS, toPolicy } from './policy-shape.ts';
 
 /** `where` is `FILE:LINE`, or the file alone. */
 export interface PolicyProblem {
@@ -63,13 +63,7 @@ function readPolicies(path: string, text: string, taken: ReadonlySet<string>): L
     const problems = result.error.issues.flatMap((issue) => problemsOf(path, text, issue));
     return { policies: [], problems };
   }
-  const policies = result.data.policy.map(
-    ({ keep_last: keepLast, max_age: maxAgeMs, ...rest }): Policy => ({
-      ...rest,
-      keepLast,
-      ...(maxAgeMs !== undefined && { maxAgeMs }),
-    }),
-  );
+  const policies = result.data.policy.map(toPolicy);
   return { policies, problems: repeatedNames(path, text, policies, taken) };
 }
 

@@ -1,12 +1,14 @@
-// Which sets stay: by counts of their policy; those on disks of Nova or Cinder by age as well. An operator's "keep" wins over all.
+// Which sets stay: by their policy's counts; those on disks of Nova or Cinder by age as well. An operator's "keep" wins over all.
 
 import { parseDomain } from '../domain/domain.ts';
 import type { DomainWish } from '../domain/wish.ts';
 import type { SetState } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Retained } from '../wire/evaluation.ts';
+import { formatKeep } from '../wire/keep.ts';
 import type { DiskOwner, Policy, SnapshotSet } from '../wire/vocabulary.ts';
-import { keepLastOf } from './evaluate.ts';
+import { keepOf } from './evaluate.ts';
+import { keptBy } from './keep.ts';
 import { isInTheirWay } from './neighbours.ts';
 
 export type KeptSet = SnapshotSet & { readonly state: SetState };
@@ -78,10 +80,12 @@ function byCount(group: readonly KeptSet[], policies: readonly Policy[]): [strin
   const policy = policies.find(({ name }) => name === sorted[0]?.policy);
   const [newest] = sorted;
   if (policy === undefined || newest === undefined) return [];
-  const keepLast = keepLastOf(policy, wishIn(newest));
-  return sorted.map((set, index) => {
-    const standing = `number ${index + 1} of ${sorted.length} of policy '${policy.name}', which keeps ${keepLast}`;
-    return [set.id, index < keepLast ? keep(standing) : prune(standing)];
+  const counts = keepOf(policy, wishIn(newest));
+  const kept = keptBy(sorted, counts);
+  const beyond = prune(`beyond what policy '${policy.name}' keeps: ${formatKeep(counts)}`);
+  return sorted.map(({ id }) => {
+    const rule = kept.get(id);
+    return [id, rule === undefined ? beyond : keep(`${rule} of policy '${policy.name}'`)];
   });
 }
 

@@ -1,6 +1,7 @@
 // What policies decide: whether a set is to be taken at an event of a domain, and of sets that are there which stay. Each with its
 // reason, as the log, the API and the command tell it.
 
+import type { KeepCounts } from './keep.ts';
 import type { Wanted } from './vocabulary.ts';
 
 /** One policy, as it was looked at. */
@@ -23,7 +24,7 @@ export interface Take {
   readonly kind: 'take';
   readonly wanted: Wanted;
   /** Absent: an operator asked, and no policy says how. */
-  readonly policy?: { readonly name: string; readonly keepLast: number };
+  readonly policy?: KeepCounts & { readonly name: string };
 }
 
 /** Whether a set that is there stays. */

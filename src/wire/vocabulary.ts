@@ -1,6 +1,7 @@
 // The shared nouns. ARCHITECTURE.md (Words) says what each means; nothing here has an effect.
 
 import type { Quiesce } from './hold-protocol.ts';
+import type { KeepCounts } from './keep.ts';
 
 /** A source image by its ids: what it is, whatever it is called. Ids are Ceph's own, each a safe integer. */
 export interface SourceIds {
@@ -182,7 +183,7 @@ export interface Wanted {
 }
 
 /** Which domains leave a set behind, at which events, of what, and how many are kept. */
-export interface Policy extends Wanted {
+export interface Policy extends Wanted, KeepCounts {
   readonly name: string;
   /** Globs on the domain's name. Of these and `uuids` one has to match; where both are empty any domain does. */
   readonly domains: readonly string[];
@@ -191,9 +192,7 @@ export interface Policy extends Wanted {
   /** The domain's own metadata has to carry them all: `KEY` or `KEY=VALUE`. */
   readonly tags: readonly string[];
   readonly on: readonly PolicyEvent[];
-  /** So many of its sets stay for each domain. */
-  readonly keepLast: number;
-  /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever `keepLast` says. */
+  /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever the counts say. */
   readonly maxAgeMs?: number;
 }
 

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { PoliciesAnswer, PolicyTestAnswer } from '../../wire/api.ts';
+import { formatKeep } from '../../wire/keep.ts';
 import type { Devices, Policy } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
 import { print, printJson, sheet, table } from '../output.ts';
@@ -46,9 +47,10 @@ const COLUMNS = [
   { head: 'KEEP', drop: 1 },
 ];
 
-function row({ name, domains, uuids, tags, on, devices, quiesce, keepLast }: Policy): string[] {
+function row(policy: Policy): string[] {
+  const { name, domains, uuids, tags, on, devices, quiesce } = policy;
   const selects = [...domains, ...uuids, ...tags.map((tag) => `tag:${tag}`)];
-  return [name, selects.join(' '), on.join(' '), devicesText(devices), quiesce, String(keepLast)];
+  return [name, selects.join(' '), on.join(' '), devicesText(devices), quiesce, formatKeep(policy)];
 }
 
 function devicesText(devices: Devices): string {
@@ -98,6 +100,6 @@ function takenOf(
     ...leftOut.map(({ target, why }) => ['left out', `${target}: ${why}`] as const),
     ['quiesce', wanted.quiesce],
     ['instant', wanted.instant],
-    ['keeps', policy === undefined ? 'it, until it is deleted' : `the last ${policy.keepLast}`],
+    ['keeps', policy === undefined ? 'it, until it is deleted' : formatKeep(policy)],
   ];
 }

@@ -15,7 +15,7 @@ function wishOf(element: string): DomainWish {
 test('what a domain may say of its sets', () => {
   assert.deepEqual(wishOf("<domain policy='off'/>"), { kind: 'off' });
   assert.deepEqual(wishOf('<domain/>'), { kind: 'stated', tags: [] });
-  const all = `<domain policy='nightly' devices='vda  vdb' quiesce='require' instant='suspend' keep_last='14' tags='backup tier=gold'/>`;
+  const all = `<domain policy='nightly' devices='vda  vdb' quiesce='require' instant='suspend' keep_last='14' keep_daily='30' keep_yearly='0' tags='backup tier=gold'/>`;
   assert.deepEqual(wishOf(all), {
     kind: 'stated',
     policy: 'nightly',
@@ -23,6 +23,7 @@ test('what a domain may say of its sets', () => {
     quiesce: 'require',
     instant: 'suspend',
     keepLast: 14,
+    keepPeriods: { daily: 30, yearly: 0 },
     tags: ['backup', 'tier=gold'],
   });
   for (const devices of ['all', 'root'] as const)
@@ -43,6 +44,8 @@ for (const [element, problem] of [
   ["<domain instant='now'/>", /allowed: auto, suspend or none/],
   ["<domain keep_last='0'/>", /allowed: a whole number from 1 to 1000/],
   ["<domain keep_last='2.5'/>", /keep_last/],
+  ["<domain keep_daily='-1'/>", /keep_daily='-1'; allowed: a whole number from 0 to 1000/],
+  ["<domain keep_dayly='7'/>", /unknown attribute .* keep_last, keep_hourly, keep_daily, keep_w/],
   ["<domain policy='off' keep_last='x'/>", /keep_last/],
   ['<domain>nightly</domain>', /attributes alone/],
 ] as const) {

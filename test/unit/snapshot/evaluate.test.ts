@@ -32,7 +32,7 @@ test('the first policy that names domain and event decides; the others say why t
   assert.deepEqual(found, {
     kind: 'take',
     wanted: { devices: 'all', quiesce: 'try', instant: 'auto' },
-    policy: { name: 'daily', keepLast: 7 },
+    policy: { name: 'daily', keepLast: 7, keepPeriods: {} },
     why: "policy 'daily': its glob 'web-*' is the domain's name",
     considered: [
       { policy: 'daily', verdict: 'first', why: "its glob 'web-*' is the domain's name" },
@@ -94,12 +94,19 @@ test('selectors: one of names and UUIDs, and all tags', () => {
 test("the domain's own metadata: off, one policy, and what it overrides", () => {
   const off = evaluate(POLICIES, web({ kind: 'off' }), SHUTDOWN);
   assert.deepEqual([off.kind, off.why], ['nothing', "the domain's own metadata says off"]);
-  const elsewhere = policyOf({ name: 'weekly', domains: ['nobody'] });
-  const wish = stated({ policy: 'weekly', devices: 'root', quiesce: 'none', keepLast: 30 });
+  const keepPeriods = { daily: 7, yearly: 2 };
+  const elsewhere = policyOf({ name: 'weekly', domains: ['nobody'], keepPeriods });
+  const wish = stated({
+    policy: 'weekly',
+    devices: 'root',
+    quiesce: 'none',
+    keepLast: 30,
+    keepPeriods: { daily: 0 },
+  });
   const named = evaluate([...POLICIES, elsewhere], web(wish), SHUTDOWN);
   assert.deepEqual(verdicts(named), ['no', 'no', 'first']);
   assert.deepEqual(named.kind === 'take' && [named.policy, named.wanted], [
-    { name: 'weekly', keepLast: 30 },
+    { name: 'weekly', keepLast: 30, keepPeriods: { daily: 0, yearly: 2 } },
     { devices: 'root', quiesce: 'none', instant: 'auto' },
   ]);
   const started = evaluate([...POLICIES, elsewhere], web(wish), { event: 'started' });

@@ -44,7 +44,7 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     'keep_last = 1',
     'keep = 1\nkeep_last = 1',
     11,
-    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, devices, quiesce, instant, keep_last, max_age$/,
+    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age$/,
   ],
   ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
   ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],
@@ -56,6 +56,20 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     /keep_last: a whole number from 1 to 1000/,
   ],
   ['keep_last as text', 'keep_last = 7', 'keep_last = "7"', 5, /keep_last: a whole number/],
+  [
+    'a count of days that is none',
+    'keep_last = 1',
+    'keep_last = 1\nkeep_daily = -1',
+    12,
+    /keep_daily: a whole number from 0 to 1000/,
+  ],
+  [
+    'a misspelt count',
+    'keep_last = 7',
+    'keep_last = 7\nkeep_dayly = 7',
+    6,
+    /unknown key 'keep_dayly'; allowed: .*keep_hourly, keep_daily, keep_weekly/,
+  ],
   ['no keep_last', 'keep_last = 1\n', '', 7, /keep_last: a whole number/],
   [
     'a reason never taken',
@@ -173,6 +187,11 @@ devices = ["vda", "vdc"]
 quiesce = "require"
 instant = "suspend"
 keep_last = 3
+keep_hourly = 24
+keep_daily = 7
+keep_weekly = 0
+keep_monthly = 12
+keep_yearly = 1000
 max_age = "36h"
 `);
   assert.deepEqual(problems, []);
@@ -187,6 +206,7 @@ max_age = "36h"
       quiesce: 'require',
       instant: 'suspend',
       keepLast: 3,
+      keepPeriods: { hourly: 24, daily: 7, weekly: 0, monthly: 12, yearly: 1000 },
       maxAgeMs: 36 * 3_600_000,
     },
   ]);

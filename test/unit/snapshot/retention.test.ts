@@ -47,9 +47,9 @@ const series = (count: number, fields: Partial<KeptSet> = {}) =>
 
 test('the newest of a policy stay, and each set says where it stands', () => {
   assert.deepEqual(decideRetention({ ...facts, sets: series(3) }), [
-    { set: 's0', decision: 'prune', reason: "number 3 of 3 of policy 'daily', which keeps 2" },
-    { set: 's1', decision: 'keep', reason: "number 2 of 3 of policy 'daily', which keeps 2" },
-    { set: 's2', decision: 'keep', reason: "number 1 of 3 of policy 'daily', which keeps 2" },
+    { set: 's0', decision: 'prune', reason: "beyond what policy 'daily' keeps: last 2" },
+    { set: 's1', decision: 'keep', reason: "last 2 of 2 of policy 'daily'" },
+    { set: 's2', decision: 'keep', reason: "last 1 of 2 of policy 'daily'" },
   ]);
 });
 

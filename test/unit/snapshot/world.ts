@@ -36,7 +36,14 @@ export interface Image {
 /** A policy for every domain; what a test does not say is as in a file that does not. */
 export function policyOf(fields: Partial<Policy> & Pick<Policy, 'name'>): Policy {
   const selects = { domains: ['*'], uuids: [], tags: [] };
-  return { ...WANTED_DEFAULT, ...selects, on: ['shutdown'], keepLast: 1, ...fields };
+  return {
+    ...WANTED_DEFAULT,
+    ...selects,
+    on: ['shutdown'],
+    keepLast: 1,
+    keepPeriods: {},
+    ...fields,
+  };
 }
 
 const LIMITS: Limits = {

@@ -23,12 +23,17 @@ export interface CloneTarget {
 }
 
 export interface CloneOptions {
-  /** 2 (default) clones any snapshot, and lets it be removed while clones live; 1 wants it protected. By id always 2. */
-  readonly format?: 1 | 2;
+  /**
+   * 2 (default) clones any snapshot, and lets it be removed while clones live; 1 wants it protected; `configured`: as the cluster has it
+   * (`rbd_default_clone_format`). By id always 2.
+   */
+  readonly format?: 1 | 2 | 'configured';
   /** A mask of `feature`. Default: the cluster's for new images. */
   readonly features?: number;
   /** log2 of the object size. Default: the parent's. */
   readonly order?: number;
+  /** The pool of its data. Default: the cluster's for new images, and not the parent's. */
+  readonly dataPool?: string;
 }
 
 /**
@@ -41,12 +46,13 @@ export async function cloneImage(
   to: CloneTarget,
   options: CloneOptions = {},
 ): Promise<void> {
-  const { format = 2, features, order } = options;
+  const { format = 2, features, order, dataPool } = options;
   const { snapshot } = from;
   const byId = typeof snapshot === 'number';
   if (byId) assertSize(snapshot, 'snapshot id');
   const f = byId ? clone4 : clone3;
-  const result = await withImageOptions({ cloneFormat: format, features, order }, (chosen) =>
+  const cloneFormat = format === 'configured' ? undefined : format;
+  const result = await withImageOptions({ cloneFormat, features, order, dataPool }, (chosen) =>
     from.pool.during((parent) =>
       to.pool.during((child) => f.later(parent, from.image, snapshot, child, to.image, chosen)),
     ),

@@ -7,14 +7,19 @@ const create = librbd('void rbd_image_options_create(rbd_image_options_t *opts)'
 const destroy = librbd('void rbd_image_options_destroy(rbd_image_options_t opts)');
 const set = librbd(`int rbd_image_options_set_uint64(rbd_image_options_t opts, int optname,
   uint64_t optval)`);
+const setText = librbd(`int rbd_image_options_set_string(rbd_image_options_t opts, int optname,
+  const char *optval)`);
 
-const option = { format: 0, features: 1, order: 2, cloneFormat: 12 } as const; // RBD_IMAGE_OPTION_*
+const option = { format: 0, features: 1, order: 2, dataPool: 10, cloneFormat: 12 } as const; // RBD_IMAGE_OPTION_*
+type Option = keyof typeof option;
 
-export type ImageOptions = { readonly [name in keyof typeof option]?: number | undefined };
+export type ImageOptions = {
+  readonly [name in Option]?: (name extends 'dataPool' ? string : number) | undefined;
+};
 
 /**
  * Runs `work` with the options that are not undefined. Throws CephError EINVAL.
- * Implements: rbd_image_options_create, rbd_image_options_set_uint64, rbd_image_options_destroy
+ * Implements: rbd_image_options_create, rbd_image_options_set_uint64, rbd_image_options_set_string, rbd_image_options_destroy
  */
 export async function withImageOptions<T>(
   values: ImageOptions,
@@ -26,7 +31,8 @@ export async function withImageOptions<T>(
   try {
     for (const [name, value] of Object.entries(values)) {
       if (value === undefined) continue;
-      check(set.call(options, option[name as keyof typeof option], value), set.symbol, name);
+      const f = typeof value === 'string' ? setText : set;
+      check(f.call(options, option[name as Option], value), f.symbol, name);
     }
     return await work(options);
   } finally {

@@ -34,6 +34,7 @@ const getId = librbd('int rbd_get_id(rbd_image_t image, char *id, size_t id_len)
 const getPrefix = librbd(
   'int rbd_get_block_name_prefix(rbd_image_t image, char *prefix, size_t prefix_len)',
 );
+const getDataPool = librbd('int64_t rbd_get_data_pool_id(rbd_image_t image)');
 const writeBytes = librbd(
   'ssize_t rbd_write(rbd_image_t image, uint64_t ofs, size_t len, const char *buf)',
 );
@@ -162,6 +163,11 @@ export class Image extends Handle {
   /** What the names of its data objects begin with: `rbd_data.ID`. Implements: rbd_get_block_name_prefix */
   blockNamePrefix(): Promise<string> {
     return this.#text(getPrefix);
+  }
+
+  /** The id of the pool that has its data: the image's own, unless it was made with another. Implements: rbd_get_data_pool_id */
+  async dataPoolId(): Promise<number> {
+    return safeInteger(await this.call(getDataPool), 'pool id');
   }
 
   /** Writes all of `data` at `offset` bytes. Implements: rbd_write */

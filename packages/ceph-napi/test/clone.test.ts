@@ -140,6 +140,18 @@ test('a snapshot is cloned by its id where the library can, a trashed one nowher
   await assert.rejects(absent, failed('rbd_clone4', errno.ENOENT));
 });
 
+test('a clone has its data where it is told, and the format that the cluster has configured', async () => {
+  await using data = await makePool();
+  await cloneImage(from(), to('split'), { format: 'configured', dataPool: data.name });
+  await using clone = await Image.open(at.pool, { name: 'split' });
+  assert.equal(await clone.dataPoolId(), data.pool.id);
+  const info = await json<{ data_pool: string }>('rbd', 'info', `${at.name}/split`);
+  assert.equal(info.data_pool, data.name);
+  await using parent = await Image.open(at.pool, { name: 'parent' });
+  assert.equal(await parent.dataPoolId(), at.pool.id);
+  await command('rbd', 'rm', '--no-progress', `${at.name}/split`);
+});
+
 test('a group`s snapshot tells its members, and they are cloned by id, where the library can', async () => {
   await using image = await makeImage(at.pool, 'member', mebibyte);
   await command('rbd', 'group', 'create', `${at.name}/group`);

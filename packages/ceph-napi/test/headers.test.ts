@@ -79,6 +79,7 @@ const layouts = [
     uint64_t notifier_id,void*data,size_t data_len);`,
   'typedef void(*rados_watcherrcb_t)(void*pre,uint64_t cookie,int err);',
   'RBD_IMAGE_OPTION_CLONE_FORMAT = 12',
+  'RBD_IMAGE_OPTION_DATA_POOL = 10',
   '#define LIBRADOS_LOCK_FLAG_MAY_RENEW LIBRADOS_LOCK_FLAG_RENEW',
   '#define LIBRADOS_LOCK_FLAG_RENEW(1u<<0)',
   '#define LIBRADOS_LOCK_FLAG_MUST_RENEW(1u<<1)',

@@ -11,6 +11,7 @@ import { addEvict } from './commands/evict.ts';
 import { addJobs } from './commands/jobs.ts';
 import { addPause } from './commands/pause.ts';
 import { addPolicy } from './commands/policy.ts';
+import { addRestore } from './commands/restore.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
@@ -42,6 +43,7 @@ for (const add of [
   addEvict,
   addStart,
   addSnapshot,
+  addRestore,
   addPolicy,
   addJobs,
   addPause,

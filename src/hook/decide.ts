@@ -111,6 +111,13 @@ function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+/** `job`: what replaces the domain's disks now. */
+export function refuseReplacing(job: string): Verdict {
+  return refuse(
+    `siphon: its disks are being put back from a snapshot set (siphon jobs: ${job}); start it again when that has ended`,
+  );
+}
+
 function refuse(message: string): Verdict {
   return { kind: 'refuse', message: oneLine(message) };
 }

@@ -1,7 +1,7 @@
 // Answers hook calls within their budget: chains, fills, leases and the room of snapshots, in one visible order. Calls may be
 // lost, repeated and overlap; each leaves the same behind however often it comes.
 
-import type { Verdict } from './decide.ts';
+import { refuseReplacing, type Verdict } from './decide.ts';
 import { ensureBases, idsOf, walkChains } from './ensure-bases.ts';
 import {
   type HookEvent,
@@ -23,6 +23,8 @@ export interface HookConfig {
 export interface HookParts {
   readonly bases: BasesPort;
   readonly snapshots: SnapshotsPort;
+  /** The job that puts disks of the domain back, and is not done: what they are now is neither. */
+  readonly replacing: (domainUuid: string) => string | undefined;
   readonly config: HookConfig;
   readonly log: HookLog;
   readonly now: () => number;
@@ -92,6 +94,8 @@ async function answerStart(
   signal: AbortSignal,
 ): Promise<Verdict> {
   const { config, now, snapshots } = parts;
+  const replacing = parts.replacing(event.domain.uuid);
+  if (replacing !== undefined) return refuseReplacing(replacing);
   const budgetMs = event.kind === 'prepare' ? config.fillWaitMs : config.elsewhereMs;
   const deadlineMs = now() + budgetMs;
   const timeUp = AbortSignal.any([signal, AbortSignal.timeout(Math.max(budgetMs, WALK_MS_MIN))]);

@@ -17,6 +17,8 @@ export type Change =
   | 'snapshot protect'
   | 'snapshot unprotect'
   | 'snapshot prune'
+  | 'restore'
+  | 'restore undo'
   | 'cancel'
   | 'pause'
   | 'resume'

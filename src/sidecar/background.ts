@@ -4,6 +4,7 @@
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
+import type { Restores } from '../snapshot/restore/room.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
@@ -24,6 +25,7 @@ export interface Background {
   readonly cache: Cache;
   readonly recovery: Recovery;
   readonly snapshots: Snapshots;
+  readonly restores: Pick<Restores, 'recover'>;
   readonly spool: Spool;
   readonly policies: Policies;
   readonly configFile: string;
@@ -71,6 +73,10 @@ export async function startBackground(
   const recover = async () => void (await snapshots.recover());
   const recovering = loop('snapshot recovery', recover, { everyMs });
   recovering.poke();
+  const restoring = loop('restore recovery', async () => void (await parts.restores.recover()), {
+    everyMs,
+  });
+  restoring.poke();
   // Also of a worker that was still on its way out when libvirt was connected.
   const lettingGo = loop('held guests', (signal) => snapshots.letGo(signal), {
     everyMs,
@@ -85,6 +91,7 @@ export async function startBackground(
     if (event.what === 'connected') {
       lettingGo.poke();
       recovering.poke();
+      restoring.poke();
     }
     if (event.what === 'lifecycle' && event.event === 'undefined')
       snapshots.onUndefined(event.uuid);

@@ -6,7 +6,6 @@ import type { WireError } from '../wire/errors.ts';
 import type { JobRecord } from '../wire/journal.ts';
 import { RELEASE_REASONS, SET_EVENTS } from '../wire/vocabulary.ts';
 
-export const JOB_KINDS = ['fill', 'snapshot', 'delete-set', 'start', 'evict'] as const;
 export const RESULTS = ['done', 'failed', 'cancelled'] as const;
 export const FILL_WAYS = ['fill', 'check'] as const;
 export const ASKERS = ['hook', 'operator', 'unknown'] as const;

@@ -3,7 +3,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StatusAnswer } from '../wire/api.ts';
-import type { JobProgress, JobRecord } from '../wire/journal.ts';
+import { JOB_KINDS, type JobProgress, type JobRecord } from '../wire/journal.ts';
 import { PAUSABLE } from '../wire/pause.ts';
 import type { Base, BaseState, SnapshotSet } from '../wire/vocabulary.ts';
 import type { WorkerRole } from '../wire/worker-protocol.ts';
@@ -14,7 +14,6 @@ import {
   FILL_WAYS,
   fillLabels,
   hookOperation,
-  JOB_KINDS,
   RESULTS,
   SET_REASONS,
   SET_RESULTS,

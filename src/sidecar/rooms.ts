@@ -14,6 +14,7 @@ import {
 } from '../cache/index.ts';
 import { createHookService, type HookService } from '../hook/service.ts';
 import { jitterOf } from '../snapshot/limits.ts';
+import type { Restores } from '../snapshot/restore/room.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
 import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
@@ -183,6 +184,7 @@ export function openDomains(
   { libvirt }: Workers,
   cache: Cache,
   snapshots: Snapshots,
+  restores: Pick<Restores, 'replacing'>,
 ): DomainRooms {
   const inventory = createInventory({
     libvirt,
@@ -207,6 +209,13 @@ export function openDomains(
     },
     elsewhereMs: HOOK_ELSEWHERE_MS - HOOK_ANSWER_MS,
   };
-  const hook = createHookService({ bases, snapshots, config: budgets, log, now: Date.now });
+  const hook = createHookService({
+    bases,
+    snapshots,
+    replacing: (uuid) => restores.replacing(uuid),
+    config: budgets,
+    log,
+    now: Date.now,
+  });
   return { inventory, bases, hook };
 }

@@ -2,7 +2,8 @@
 
 import type { Cache, WarmAsk } from '../cache/index.ts';
 import type { HookService } from '../hook/service.ts';
-import type { Begun, Snapshots } from '../snapshot/service.ts';
+import type { Restores } from '../snapshot/restore/room.ts';
+import type { Begun, Snapshots, Started } from '../snapshot/service.ts';
 import type {
   DescribeRequest,
   PruneAnswer,
@@ -34,6 +35,7 @@ export interface ServiceParts {
   readonly journal: JobJournal;
   readonly sets: SetCatalogue;
   readonly snapshots: Snapshots;
+  readonly restores: Pick<Restores, 'begin' | 'undo' | 'list'>;
   readonly start: StartParts;
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
@@ -66,6 +68,9 @@ export function bindServices(parts: ServiceParts): Services {
     protectSnapshot: (id, isProtected) => snapshots.protect(id, isProtected),
     prune: (request) => prune(parts, request),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
+    restore: async (request) => longWork(await parts.restores.begin(request)),
+    undoRestore: async (id) => longWork(await parts.restores.undo(id)),
+    listRestores: () => parts.restores.list(),
     listPolicies: () => ({ policies: parts.policies.current, problems: parts.policies.problems }),
     testPolicy: (domain, event) => testPolicy({ ...parts.start, ...parts }, domain, event),
     pause({ what }, claimedUser) {
@@ -126,6 +131,11 @@ async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Pro
     return { kind: 'done', result: base };
   }
   return { kind: 'job', id: jobId, ended: done };
+}
+
+/** Where it stays open after a failure, the request has failed all the same. */
+function longWork({ jobId, finished }: Started<unknown>): LongWork {
+  return { kind: 'job', id: jobId, ended: finished };
 }
 
 /** Of one domain its failure is the request's. */

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Cache, openCatalogue, type Recovery } from '../cache/index.ts';
+import { openCatalogue, type Recovery } from '../cache/index.ts';
 import { happenedOf } from '../snapshot/happened.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { openFillGroup } from '../systemd/fill-group.ts';
@@ -21,6 +21,7 @@ import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
 import { createReload } from './reload.ts';
 import { applyTo, type LiveConfig } from './reload-apply.ts';
+import { openRestores } from './restores.ts';
 import {
   type DomainRooms,
   openCache,
@@ -55,7 +56,7 @@ export interface SiphondParts {
  * @throws OperatingError
  */
 export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable> {
-  const { checked, configFile, log, given, onDefect, onReady } = parts;
+  const { checked, configFile, log, given, onDefect, onReady, onHangup } = parts;
   const config: LiveConfig = { ...toConfig(checked) };
   const startedAtMs = Date.now();
   await using life = new AsyncDisposableStack();
@@ -78,18 +79,12 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   await policies.load();
   const snapshots = openSnapshots(stores, workers, policies, onDefect);
   listeners.push((event) => tellSnapshots(snapshots, event, log));
-  life.defer(() => settle(cache, snapshots, log));
-  const domains = openDomains(stores, workers, cache, snapshots);
+  const restores = openRestores(stores, workers, snapshots, onDefect);
+  life.defer(() => settle([cache.settled(), snapshots.idle(), restores.idle()], log));
+  const domains = openDomains(stores, workers, cache, snapshots, restores);
   const look = life.use(startLook(domains, log));
   listeners.push((event) => isChange(event) && look.poke());
-  const spool = await openSpool({
-    folders: spoolFolders(config),
-    catchUp: (events) => domains.hook.catchUp(events),
-    onDropped: () => look.poke(),
-    log,
-  });
-  // Before a newer call is heard: an old release must not end what a later start leased.
-  await drainAtStart(spool, log);
+  const spool = await startSpool(stores, domains, look);
   const { clusters, libvirt } = workers;
   const apply = applyTo({ config, clusters, log });
   const load = () => loadConfig(configFile);
@@ -104,6 +99,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
     journal,
     sets: catalogue.sets,
     snapshots,
+    restores,
     start: { libvirt, journal, onDefect, bases: domains.bases },
     policies,
     pauses,
@@ -116,9 +112,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);
   await onReady();
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
-  const { onHangup } = parts;
-  const rooms = { cache, recovery, snapshots, spool, policies, pauses, clusters };
   const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
+  const rooms = { cache, recovery, snapshots, restores, spool, policies, pauses, clusters };
   await startBackground({ config, log, ...rooms, configFile, reload, onHangup, onLibvirt }, life);
   life.defer(() => journal.stop());
   life.defer(() => finishSets(snapshots));
@@ -184,8 +179,8 @@ async function finishSets(snapshots: Snapshots): Promise<void> {
 /** How long work that was asked to end may take to do so. */
 const SETTLE_MS_MAX = 4000;
 
-async function settle(cache: Cache, snapshots: Snapshots, log: Logger): Promise<void> {
-  const settled = Promise.all([cache.settled(), snapshots.idle()]).then(() => true);
+async function settle(work: readonly Promise<void>[], log: Logger): Promise<void> {
+  const settled = Promise.all(work).then(() => true);
   const isSettled = await Promise.race([settled, delay(SETTLE_MS_MAX, false)]);
   if (!isSettled) log.warn('work did not end in time: it goes on at the next start');
 }
@@ -202,6 +197,22 @@ function startLook({ inventory }: DomainRooms, log: Logger): Loop {
     everyMs: LOOK_EVERY_MS,
     work: (signal) => inventory.look(signal),
   });
+}
+
+/** Read before a newer call is heard: an old release must not end what a later start leased. */
+async function startSpool(
+  { config, log }: Stores,
+  { hook }: DomainRooms,
+  look: Loop,
+): Promise<Spool> {
+  const spool = await openSpool({
+    folders: spoolFolders(config),
+    catchUp: (events) => hook.catchUp(events),
+    onDropped: () => look.poke(),
+    log,
+  });
+  await drainAtStart(spool, log);
+  return spool;
 }
 
 /** Hooks that come meanwhile wait on their socket; after a second they spool. */

@@ -85,11 +85,30 @@ function atOf({ pool, namespace, image, imageId }: DiskAt): DiskAt {
 }
 
 async function removeAll(ceph: Cluster['ceph'], snaps: readonly SnapshotAt[]): Promise<void> {
-  await allOf(
-    snaps.map((at) => {
-      return unlessGone(ceph.call('removeSnapshot', at, DEADLINE_MS.snapshot), { was: 'absent' });
-    }),
-  );
+  await allOf(snaps.map((at) => unlessGone(removeOne(ceph, at), { was: 'absent' })));
+}
+
+/** A restore in clones of format 1 has protected it. When those are gone, or flattened, nobody needs that any more. */
+async function removeOne(ceph: Cluster['ceph'], at: SnapshotAt): Promise<unknown> {
+  const remove = () => ceph.call('removeSnapshot', at, DEADLINE_MS.snapshot);
+  try {
+    return await remove();
+  } catch (error) {
+    if (!(error instanceof OperatingError) || error.code !== 'busy') throw error;
+    if (!(await isUnprotectedNow(ceph, at))) throw error;
+  }
+  return await remove();
+}
+
+/** Where that cannot be told, or siphon has nobody who may, it stays as it is. */
+async function isUnprotectedNow(ceph: Cluster['ceph'], at: SnapshotAt): Promise<boolean> {
+  try {
+    const { was } = await ceph.call('unprotectSnapshot', at, DEADLINE_MS.snapshot);
+    return was === 'unprotected';
+  } catch (error) {
+    if (error instanceof OperatingError) return false;
+    throw error;
+  }
 }
 
 /** What is proved not to be there, pool or image, has no snapshot either. */

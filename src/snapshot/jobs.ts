@@ -1,7 +1,7 @@
 // The jobs of this room that run in this life of siphond, each brought to its end in the journal.
 
 import { type ErrorCode, OperatingError, type WireError } from '../wire/errors.ts';
-import type { Job, JobRecord } from '../wire/journal.ts';
+import type { Job, JobKind, JobRecord } from '../wire/journal.ts';
 import type { SnapshotParts } from './ports.ts';
 
 type JobsParts = Pick<SnapshotParts, 'journal' | 'log' | 'onDefect'>;
@@ -18,6 +18,7 @@ const LEAVES_OPEN: readonly ErrorCode[] = ['unavailable', 'busy', 'denied'];
 
 export class Jobs {
   readonly #parts: JobsParts;
+  readonly #kinds: readonly JobKind[];
   /** Work on jobs, and whether siphond's end waits for it. */
   readonly #running = new Map<string, { work: Promise<unknown>; isAwaited: boolean }>();
   /** Left open: what they need could not be reached. */
@@ -25,8 +26,9 @@ export class Jobs {
   /** Why they are, as it was said last. */
   readonly #said = new Map<string, string>();
 
-  constructor(parts: JobsParts) {
+  constructor(parts: JobsParts, kinds: readonly JobKind[] = ['snapshot', 'delete-set']) {
     this.#parts = parts;
+    this.#kinds = kinds;
   }
 
   /** Runs the job's work; its result or operating error ends the job, unless it stays open. The promise may be left alone. */
@@ -43,7 +45,7 @@ export class Jobs {
   /** Jobs in the journal that nobody works on. */
   left(): readonly JobRecord[] {
     return this.#parts.journal.open().filter(({ kind, id }) => {
-      return (kind === 'snapshot' || kind === 'delete-set') && !this.#running.has(id);
+      return this.#kinds.includes(kind) && !this.#running.has(id);
     });
   }
 

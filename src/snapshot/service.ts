@@ -76,6 +76,8 @@ export interface Snapshots {
   recover(): Promise<Recovered>;
   /** Of the sets that Ceph knows, takes up those of this host that the catalogue has lost; gives their ids. */
   adopt(sets: readonly SnapshotSet[]): readonly string[];
+  /** A set of the domain is in the making. */
+  isTaking(domainUuid: string): boolean;
   /** Settles when nothing is in progress. */
   idle(): Promise<void>;
 }
@@ -285,6 +287,10 @@ class Room implements Snapshots {
     });
     for (const set of lost) catalogue.put(set, 'complete');
     return lost.map(({ id }) => id);
+  }
+
+  isTaking(domainUuid: string) {
+    return this.#slots.has(domainUuid);
   }
 
   idle() {

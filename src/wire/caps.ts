@@ -23,7 +23,7 @@ type Grants = (scope: string) => readonly string[];
 const NONE: Grants = () => [];
 const READ: Grants = (scope) => [`profile rbd-read-only ${scope}`];
 
-/** No identity may write what is in an image: snapshots stand in its header, and in object maps. */
+/** But for restores no identity may write what is in an image: snapshots stand in its header, and in object maps. */
 const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> = {
   fill: { images: READ, vms: NONE, ticks: NONE },
   snapshot: {
@@ -43,6 +43,8 @@ const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> 
     vms: NONE,
     ticks: NONE,
   },
+  // It makes, renames and removes images, and rolls them back: all of a pool.
+  restore: { vms: (scope) => [`profile rbd ${scope}`], images: READ, ticks: NONE },
 };
 
 /** What identities need of the OSDs, together, each grant once. */

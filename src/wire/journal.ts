@@ -2,7 +2,17 @@
 
 import type { WireError } from './errors.ts';
 
-export type JobKind = 'fill' | 'snapshot' | 'delete-set' | 'start' | 'evict';
+export const JOB_KINDS = [
+  'fill',
+  'snapshot',
+  'delete-set',
+  'start',
+  'evict',
+  'restore',
+  'undo-restore',
+  'flatten',
+] as const;
+export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */
 export type JobState = 'open' | 'done' | 'failed' | 'cancelled';
 

@@ -3,6 +3,7 @@
 
 import type { WireError } from './errors.ts';
 import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
+import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
   Ability,
@@ -84,6 +85,8 @@ export interface CephSettings {
     readonly fill: CephUser;
     readonly snapshot: CephUser;
     readonly publish: CephUser;
+    /** Absent: nobody puts disks back. */
+    readonly restore?: CephUser;
   };
   /** A pool for the ticks of armed snapshots; where it is absent, or not to be used, it is that of the first disk. */
   readonly tickPool?: string;
@@ -126,10 +129,10 @@ export interface SnapshotAt {
 }
 
 /** The `ceph` role: one worker a cluster, kept warm. */
-export interface CephMethods extends ArmMethods {
+export interface CephMethods extends ArmMethods, RestoreMethods {
   /** Who is there, as this user's connection sees it, and who that is (`client.4123`); not stated: the fill user's. */
   status: {
-    params: { readonly as?: 'fill' | 'snapshot' };
+    params: { readonly as?: 'fill' | 'snapshot' | 'restore' };
     result: { readonly fsid: string; readonly client: string };
   };
   /** What of librbd not every release has, as this host's has it; asks no cluster. */
@@ -253,7 +256,7 @@ export interface DomainSummary {
 }
 
 /** The `libvirt` role: one worker, kept warm. `domain` is a name or a UUID. */
-export interface LibvirtMethods extends HoldMethods {
+export interface LibvirtMethods extends HoldMethods, DefineMethods {
   listDomains: { params: Record<string, never>; result: readonly DomainSummary[] };
   lookUp: { params: { readonly domain: string }; result: DomainSummary };
   /** Whether it runs; else why it stopped last, as far as libvirt knows. */

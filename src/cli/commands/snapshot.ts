@@ -112,7 +112,8 @@ async function create(domains: readonly string[], options: CreateOptions): Promi
   for (const { error } of failed) process.exitCode = reportError(fromWire(error), json === true);
 }
 
-function devicesOf(text: string): Devices {
+/** `all`, `root`, or targets with commas between. */
+export function devicesOf(text: string): Devices {
   return text === 'all' || text === 'root' ? text : text.split(',').filter((each) => each !== '');
 }
 

@@ -243,6 +243,7 @@ function toSettings(cluster: ConfigFile['clusters'][string]): CephSettings {
       fill: users.fill ?? user,
       snapshot: users.snapshot ?? user,
       publish: users.publish ?? user,
+      ...(users.restore && { restore: users.restore }),
     },
   };
 }

@@ -117,6 +117,11 @@ const cluster = z.strictObject({
       publish: user()
         .exactOptional()
         .describe('who writes into the pools of source images (`siphon describe`)'),
+      restore: user()
+        .exactOptional()
+        .describe(
+          'who puts disks back: it writes all of their pools, so that it is never `user`; where it is not stated nobody does',
+        ),
     })
     .prefault({}),
 });

@@ -10,7 +10,7 @@ export interface UserCaps {
   readonly osd: string;
 }
 
-const JOBS: readonly Identity[] = ['fill', 'snapshot', 'publish'];
+const JOBS: readonly Identity[] = ['fill', 'snapshot', 'publish', 'restore'];
 
 /** What each of a cluster's users needs for the jobs that the config gives it, and no more. */
 export function capsFor(
@@ -18,10 +18,10 @@ export function capsFor(
   pools: Pools,
 ): UserCaps[] {
   const all = { ...pools, ticks: tickPool === undefined ? [] : [tickPool] };
-  const names = [...new Set(JOBS.map((job) => users[job].name))];
-  return names.map((name) => {
-    const jobs = JOBS.filter((job) => users[job].name === name);
-    const user = users[jobs[0] ?? 'fill'];
+  const names = new Set(JOBS.flatMap((job) => users[job]?.name ?? []));
+  return [...names].map((name) => {
+    const jobs = JOBS.filter((job) => users[job]?.name === name);
+    const user = users[jobs[0] ?? 'fill'] ?? users.fill;
     return { user, jobs, mon: MON_CAPS, osd: osdGrants(jobs, all).join(', ') };
   });
 }

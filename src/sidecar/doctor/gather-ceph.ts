@@ -82,7 +82,7 @@ async function readConf(
   }
 }
 
-const JOBS: readonly Job[] = ['fill', 'snapshot', 'publish'];
+const JOBS: readonly Job[] = ['fill', 'snapshot', 'publish', 'restore'];
 
 async function gatherUser(
   worker: Worker<CephMethods>,
@@ -91,14 +91,14 @@ async function gatherUser(
   name: string,
   { pools, disks }: Pick<CephLook, 'pools' | 'disks'>,
 ): Promise<UserFacts> {
-  const jobs = JOBS.filter((job) => users[job].name === name);
-  const key = await findKey(conf, users[jobs[0] ?? 'fill']);
+  const jobs = JOBS.filter((job) => users[job]?.name === name);
+  const key = await findKey(conf, users[jobs[0] ?? 'fill'] ?? users.fill);
   const trials = jobs.map(async (job) => {
     if (key.kind !== 'there') return { job, trial: { kind: 'not-tried' } as const };
     const isSnapshot = job === 'snapshot';
     const params = {
       as: job,
-      pools: isSnapshot ? pools.vms : pools.images,
+      pools: isSnapshot || job === 'restore' ? pools.vms : pools.images,
       disks: isSnapshot ? disks : [],
       ...(isSnapshot && tickPool !== undefined && { tickPool }),
     };

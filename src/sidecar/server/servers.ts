@@ -13,6 +13,7 @@ import { addBaseChanges, addBaseReads } from './routes-bases.ts';
 import { addHookRoute, HOOK_BODY_BYTES_MAX } from './routes-hook.ts';
 import { addJobChanges, addJobReads } from './routes-jobs.ts';
 import { addPolicyReads } from './routes-policies.ts';
+import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
 import type { Services } from './services.ts';
@@ -64,6 +65,7 @@ function addReads(app: FastifyInstance, services: Services): void {
   addSiphondReads(app, services);
   addBaseReads(app, services);
   addSnapshotReads(app, services);
+  addRestoreReads(app, services);
   addPolicyReads(app, services);
   addJobReads(app, services);
 }
@@ -72,6 +74,7 @@ function addChanges(app: FastifyInstance, parts: ChangeParts): void {
   addSiphondChanges(app, parts);
   addBaseChanges(app, parts);
   addSnapshotChanges(app, parts);
+  addRestoreChanges(app, parts);
   addJobChanges(app, parts);
 }
 

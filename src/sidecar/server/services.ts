@@ -20,6 +20,7 @@ import type {
   StatusAnswer,
   WarmRequest,
 } from '../../wire/api.ts';
+import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
 import type { JobJournal } from '../journal.ts';
 
@@ -49,6 +50,9 @@ export interface Services {
   prune(request: PruneRequest): PruneAnswer;
   /** Resolves when the set's snapshots and records are gone. */
   deleteSnapshot(id: string): Promise<void>;
+  restore(request: RestoreRequest): Promise<LongWork>;
+  undoRestore(id: string): Promise<LongWork>;
+  listRestores(): Promise<RestoresAnswer>;
   listPolicies(): PoliciesAnswer;
   testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;

@@ -12,6 +12,7 @@ import { dropLock } from './ceph/lock-break.ts';
 import { measureSnapshot } from './ceph/measure.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
+import { restoreHandlers } from './ceph/restore/methods.ts';
 import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
@@ -59,6 +60,7 @@ export const startCephRole = ((settings) => {
       removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
       findSets: () => connections.as('snapshot', findSets),
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),
+      ...restoreHandlers(connections),
       readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),
     },
     end: () => prepared.dropAll(),

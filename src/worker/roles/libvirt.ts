@@ -4,6 +4,7 @@ import {
   type Connection,
   type Domain,
   type DomainFilter,
+  defineDomain,
   hypervisorVersion,
   isLibvirtError,
   listDomains,
@@ -43,6 +44,11 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
       lastStop: ({ domain }) => onDomain(link, 'look up domain', domain, lastStopOf),
       domainXml: ({ domain, inactive }) =>
         onDomain(link, 'read domain', domain, (found) => found.xml({ isInactive: inactive })),
+      define: ({ xml }) =>
+        during({ op: 'define domain', subject: 'libvirt' }, async () => {
+          await using defined = await defineDomain(link.connection, xml);
+          return { uuid: defined.uuid };
+        }),
       start: ({ domain }) =>
         onDomain(link, 'start domain', domain, async (found) => {
           await found.start();

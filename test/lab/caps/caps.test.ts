@@ -6,6 +6,7 @@ import { before, test } from 'node:test';
 import { capsFor } from '../../../src/sidecar/doctor/caps.ts';
 import type { Identity, Pools } from '../../../src/wire/caps.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
+import type { CephUser } from '../../../src/wire/worker-protocol.ts';
 import { must, run, sh } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
 import { cephWorker, json, soon, usersFor } from '../worker/ceph-worker.ts';
@@ -16,7 +17,6 @@ import {
   operationOf,
   type Site,
   snapshotOf,
-  type Users,
   type World,
 } from './operations.ts';
 
@@ -55,7 +55,7 @@ async function siteOf(namespace: string): Promise<Site> {
   return { images, vms, namespace, ids, vmsId: idOf(vms), scratch };
 }
 
-const IDENTITIES = ['fill', 'snapshot', 'publish'] as const;
+const IDENTITIES = ['fill', 'snapshot', 'publish', 'restore'] as const;
 const placesOf = ({ images, vms, namespace }: Site): Pools => {
   const place = (pool: string) => (namespace === '' ? pool : `${pool}/${namespace}`);
   return { images: [place(images)], vms: [place(vms)] };
@@ -75,13 +75,13 @@ for (const where of ['', 'tenant'] as const) {
         });
       }
       const { images, vms } = placesOf(site);
-      const asked = identity === 'snapshot' ? vms : images;
+      const asked = identity === 'snapshot' || identity === 'restore' ? vms : images;
       const examined = await ceph.call('examine', { as: identity, pools: asked, disks: [] }, soon);
       assert.deepEqual(
         examined.pools.map(({ trial }) => trial),
         [{ kind: 'may' }],
       );
-      await assertNoBlocklisting(users[identity]);
+      await assertNoBlocklisting(users[identity] ?? assert.fail(identity));
     }
     if (where === 'tenant') {
       const outside = { ...world, ...sites[''] };
@@ -109,7 +109,7 @@ async function flagsAfter({ ceph, vms: pool }: World): Promise<string[]> {
   return [...flags, ...(await flagsOf(`${pool}/${image}`))];
 }
 
-type User = Users[Identity];
+type User = CephUser;
 /** As this user, by Ceph's own tools. */
 const as = ({ name, keyring = '' }: User, ...command: readonly string[]) => {
   const [tool = '', ...rest] = command;
@@ -186,7 +186,7 @@ async function changed(identity: Identity, change: Change): Promise<Omit<World, 
   const printed = capsFor({ users: { ...users, [identity]: one } }, placesOf(site));
   const caps = printed.find((each) => each.user === one) ?? assert.fail(identity);
   const user = await makeKey({ ...change({ mon: caps.mon, osd: caps.osd }) });
-  return { ...site, users: { fill: user, snapshot: user, publish: user } };
+  return { ...site, users: { fill: user, snapshot: user, publish: user, restore: user } };
 }
 
 /** Leaves out a grant of the OSDs, or has another in its place; VMS and IMAGES stand for the pools. */
@@ -201,6 +201,13 @@ function osd(grant: string, instead?: string): Change {
   };
 }
 
+const FIRST: Readonly<Record<Identity, string>> = {
+  fill: 'ask the monitors',
+  snapshot: 'ask the monitors',
+  publish: 'describe a source',
+  restore: 'look at a disk',
+};
+
 const NARROWED: readonly {
   readonly identity: Identity;
   readonly without: string;
@@ -211,7 +218,7 @@ const NARROWED: readonly {
   ...IDENTITIES.map((identity) => ({
     identity,
     without: 'any mon caps',
-    fails: identity === 'publish' ? 'describe a source' : 'ask the monitors',
+    fails: FIRST[identity],
     change: ({ osd: text }: { osd: string }) => ({ osd: text }),
   })),
   {
@@ -293,6 +300,18 @@ const NARROWED: readonly {
     without: 'siphon.sets',
     fails: 'keep a file of a set',
     change: osd('allow w pool=VMS object_prefix siphon.sets'),
+  },
+  {
+    identity: 'restore',
+    without: "writing domains' disks",
+    fails: 'put a disk back, and take that back',
+    change: osd('profile rbd pool=VMS', 'profile rbd-read-only pool=VMS'),
+  },
+  {
+    identity: 'restore',
+    without: 'reading images',
+    fails: 'put a clone back',
+    change: osd('profile rbd-read-only pool=IMAGES'),
   },
   {
     identity: 'publish',

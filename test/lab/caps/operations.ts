@@ -3,10 +3,12 @@
 import assert from 'node:assert/strict';
 import type { Identity } from '../../../src/wire/caps.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
+import type { RestoreDisk } from '../../../src/wire/restore-protocol.ts';
 import type { SnapshotSet, SourceIds } from '../../../src/wire/vocabulary.ts';
 import type { CephMethods, CephSettings, FillMethods } from '../../../src/wire/worker-protocol.ts';
 import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
-import { CONF, log, PROGRAM, soon } from '../worker/ceph-worker.ts';
+import { run } from '../support/host.ts';
+import { CONF, json, log, PROGRAM, soon } from '../worker/ceph-worker.ts';
 
 export type Users = CephSettings['users'];
 
@@ -103,6 +105,35 @@ function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): Sn
   };
 }
 
+/** A disk with a snapshot of siphon's, by the admin. */
+async function restorable(world: World, image = 'disk'): Promise<RestoreDisk> {
+  const { vms, namespace, vmsId: poolId } = world;
+  const spec = [vms, namespace, image].filter(Boolean).join('/');
+  const snap = 'siphon.restorable';
+  await run('rbd', ['snap', 'create', '--no-progress', `${spec}@${snap}`]); // once
+  const { id: imageId } = await json<{ id: string }>('rbd', 'info', spec);
+  const all = await json<{ id: number; name: string }[]>('rbd', 'snap', 'ls', spec);
+  const snapId = all.find(({ name }) => name === snap)?.id ?? assert.fail(spec);
+  const from = { poolId, namespace, imageId, snapId, snap };
+  const to = { poolId, namespace, image };
+  return { target: 'vda', from, wasProtected: false, to, name: spec, oldId: imageId };
+}
+
+async function putBackAndForth(world: World, image: string): Promise<void> {
+  const { ceph } = world;
+  const id = `r-${++snaps}`;
+  const disk = await restorable(world, image);
+  const { imageId: newId } = await ceph.call('cloneDisk', { id, disk }, soon);
+  const cloned = { ...disk, newId };
+  const { fsid } = world.ids;
+  const of = { setId: 's', host: 'h', domainUuid: 'u', domainName: 'd', createdAtMs: 1 };
+  const record = { schema: 1, id, fsid, ...of, disks: [cloned] } as const;
+  await ceph.call('putRestore', record, soon);
+  await ceph.call('placeDisk', { id, disk: cloned }, soon);
+  await ceph.call('unplaceDisk', { id, disk: cloned }, soon);
+  await ceph.call('removeRestore', record, soon);
+}
+
 /** All that siphon does as each identity. */
 export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Operation>>>> = {
   fill: {
@@ -136,6 +167,25 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
     },
     'ask for health': ({ ceph }) => ceph.call('clusterHealth', {}, soon),
     'forget a set': (world) => world.ceph.call('removeSet', setIn(world), soon),
+  },
+  restore: {
+    'look at a disk': async (world) => {
+      const { from, to } = await restorable(world);
+      await world.ceph.call('lookRestore', { from, to: { ...to, pool: world.vms } }, soon);
+    },
+    'put a disk back, and take that back': (world) => putBackAndForth(world, 'disk'),
+    'put a clone back': (world) => putBackAndForth(world, 'clone'),
+    'roll a disk back': async (world) => {
+      await world.ceph.call('rollBackDisk', { disk: await restorable(world) }, soon);
+    },
+    'flatten a clone': async (world) => {
+      const id = `r-${++snaps}`;
+      const disk = await restorable(world);
+      const { imageId: newId } = await world.ceph.call('cloneDisk', { id, disk }, soon);
+      await world.ceph.call('flattenDisk', { disk: { ...disk, newId } }, soon);
+      await world.ceph.call('unplaceDisk', { id, disk: { ...disk, newId } }, soon);
+    },
+    'find restores': (world) => world.ceph.call('findRestores', {}, soon),
   },
   publish: {
     'describe a source': ({ ceph, ids }) =>

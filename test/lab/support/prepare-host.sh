@@ -9,6 +9,7 @@ key() { ceph auth get-or-create "client.$1" mon "$mon" osd "$2" -o "/etc/ceph/ce
 key siphon-fill 'profile rbd-read-only' &
 key siphon-snapshot 'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets' &
 key siphon-publish 'allow w object_prefix siphon.sources' &
+key siphon-restore 'profile rbd' &
 wait
 systemd-sysusers "$here/systemd/siphon.sysusers.conf"
 chgrp siphon /etc/ceph/ceph.client.siphon-*.keyring
@@ -28,5 +29,6 @@ timeout = "5s"
 fill = "siphon-fill"
 snapshot = "siphon-snapshot"
 publish = "siphon-publish"
+restore = "siphon-restore"
 C
 bash "$here/scripts/install.sh"

@@ -45,7 +45,12 @@ export async function usersFor(
   const named = (role: string) => {
     return { name: `${prefix}-${role}`, keyring: `/tmp/${prefix}-${role}.keyring` };
   };
-  const users = { fill: named('fill'), snapshot: named('snapshot'), publish: named('publish') };
+  const users = {
+    fill: named('fill'),
+    snapshot: named('snapshot'),
+    publish: named('publish'),
+    restore: named('restore'),
+  };
   const ticks = tickPool === undefined ? {} : { tickPool };
   const settings = { conf: CONF, users, timeoutMs: 5000, ...ticks };
   const [cluster] = capsCommands([{ name: 'ceph', settings }], pools);

@@ -16,6 +16,8 @@ interface Fake {
   onRelease?: SnapshotsPort['onRelease'];
   onPrepare?: SnapshotsPort['onPrepare'];
   budgetMs?: number;
+  /** The job that puts its disks back. */
+  replacing?: string;
 }
 
 /** Records what the service did, in order; the fill ends when the test says so. */
@@ -46,6 +48,7 @@ function bench(fake: Fake = {}) {
   const service = createHookService({
     bases,
     snapshots,
+    replacing: () => fake.replacing,
     config: { fillWaitMs: budgetMs, elsewhereMs: budgetMs },
     log: { info: () => undefined, warn: () => undefined },
     now: Date.now,
@@ -64,6 +67,13 @@ test('bases that are here: leased, and answered without a fill', async () => {
   const { did, ask } = bench();
   assert.deepEqual(await ask('prepare'), { kind: 'allow' });
   assert.deepEqual(did.toSorted(), ['lease true b', 'snapshots']);
+});
+
+test('a domain whose disks are being put back is refused at once, and nothing is done for it', async () => {
+  const { did, ask } = bench({ standing: 'absent', replacing: 'job-1' });
+  const verdict = await ask('prepare');
+  assert.match(verdict.kind === 'refuse' ? verdict.message : '', /being put back .*job-1/);
+  assert.deepEqual(did, []);
 });
 
 test('a missing base is leased before it is filled, and waited for', async () => {

@@ -78,6 +78,7 @@ type Asked =
   | 'clusterHealth'
   | 'createSnapshot'
   | 'removeSnapshot'
+  | 'unprotectSnapshot'
   | 'measureSnapshot'
   | 'listMarked'
   | 'keepFile'
@@ -115,6 +116,7 @@ export function cephMethods(world: World): Fake {
       image.snaps.set(snapId, params.snap);
       return { ...at(image, snapId, params.snap), sizeBytes: 4096 };
     },
+    unprotectSnapshot: () => ({ was: 'absent' }),
     removeSnapshot({ imageId, snapId, snap }) {
       const image = [...world.images.values()].find((each) => each.imageId === imageId);
       if (image?.snaps.get(snapId) !== snap) return { was: 'absent' };

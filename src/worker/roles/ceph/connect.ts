@@ -2,8 +2,9 @@
 
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { Cluster } from 'ceph-napi';
+import type { Identity } from '../../../wire/caps.ts';
 import { OperatingError } from '../../../wire/errors.ts';
-import type { CephSettings } from '../../../wire/worker-protocol.ts';
+import type { CephSettings, CephUser } from '../../../wire/worker-protocol.ts';
 import { errnoOf, type Step, translateError } from '../../translate-error.ts';
 
 export interface Connected {
@@ -11,13 +12,23 @@ export interface Connected {
   readonly fsid: string;
 }
 
+/** @throws OperatingError denied: the config gives nobody this job */
+export function userOf({ users, conf }: CephSettings, identity: Identity): CephUser {
+  const user = users[identity];
+  if (user !== undefined) return user;
+  throw new OperatingError({
+    code: 'denied',
+    op: identity,
+    subject: conf,
+    why: `the config names no user for it (clusters.NAME.users.${identity})`,
+    hint: 'Name one, reload, and make it as `siphon doctor --caps` prints it.',
+  });
+}
+
 /** @throws OperatingError; `mismatch` where the cluster is not the one that the config names. */
-export async function connect(
-  settings: CephSettings,
-  identity: keyof CephSettings['users'],
-): Promise<Connected> {
+export async function connect(settings: CephSettings, identity: Identity): Promise<Connected> {
   const { conf, timeoutMs } = settings;
-  const user = settings.users[identity];
+  const user = userOf(settings, identity);
   const limits = {
     connectTimeoutMs: timeoutMs,
     monTimeoutMs: timeoutMs,
@@ -53,10 +64,10 @@ async function expectedFsid(cluster: Cluster, { fsid, conf }: CephSettings): Pro
 function translateConnectError(
   error: unknown,
   settings: CephSettings,
-  identity: keyof CephSettings['users'],
+  identity: Identity,
 ): OperatingError {
   const { conf, timeoutMs } = settings;
-  const user = settings.users[identity];
+  const user = userOf(settings, identity);
   const entity = `client.${user.name}`;
   const step = { op: `connect as ${entity}`, subject: conf };
   const trouble = fileTrouble(conf) ?? (user.keyring && fileTrouble(user.keyring));

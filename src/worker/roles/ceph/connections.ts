@@ -7,7 +7,7 @@ import type { Identity } from '../../../wire/caps.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { CephSettings } from '../../../wire/worker-protocol.ts';
 import { errnoOf } from '../../translate-error.ts';
-import { connect } from './connect.ts';
+import { connect, userOf } from './connect.ts';
 
 /** A connection, as its user. */
 export interface Session {
@@ -61,7 +61,7 @@ export class Connections {
 
   /** The identity's connection, which stays open until it is disposed of here. */
   async hold(identity: Identity): Promise<Hold> {
-    const { name } = this.#settings.users[identity];
+    const { name } = userOf(this.#settings, identity);
     const link = this.#linkOf(identity);
     link.users++;
     const leave = () => {
@@ -83,7 +83,7 @@ export class Connections {
   }
 
   #linkOf(identity: Identity): Link {
-    const { name, keyring = '' } = this.#settings.users[identity];
+    const { name, keyring = '' } = userOf(this.#settings, identity);
     const key = `${name} ${keyring}`;
     const found = fileMark(keyring || `/etc/ceph/ceph.client.${name}.keyring`);
     const known = this.#links.get(key);

@@ -153,6 +153,7 @@ const TRIALS: Readonly<Record<Session['identity'], Trials>> = {
     write('object maps', `rbd_object_map.${NO_KEY}`),
   ],
   publish: [write('siphon.sources', 'siphon.sources')],
+  restore: [...READS, write('images', `rbd_data.${NO_KEY}`)],
 };
 
 /** Who may write an object of this name may take snapshot ids: the monitors look at the caps for the pool. */

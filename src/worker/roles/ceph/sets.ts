@@ -1,7 +1,15 @@
 // Snapshot sets in Ceph: omap object `siphon.sets`, key the set's id, in each pool and namespace that holds one of its disks; and beside its
 // first disk an object for each file that it keeps.
 
-import { errno, isErrno, listNamespaces, type Pool, removeObject, writeObject } from 'ceph-napi';
+import {
+  errno,
+  isErrno,
+  listNamespaces,
+  type Pool,
+  readObject,
+  removeObject,
+  writeObject,
+} from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { SetDisk, SnapshotSet } from '../../../wire/vocabulary.ts';
 import type { CephMethods } from '../../../wire/worker-protocol.ts';
@@ -40,6 +48,22 @@ export async function keepFile(
     writeObject(pool, object, Buffer.from(base64, 'base64')),
   );
   return { object };
+}
+
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
+
+/** @throws OperatingError not-found: there is no copy */
+export async function readKept(
+  session: Session,
+  { set, what }: Pick<Kept, 'set' | 'what'>,
+): Promise<{ readonly base64: string }> {
+  assertFsid(session, set.fsid, `set ${set.id}`);
+  const object = objectOf(set.id, what);
+  const { poolId, namespace } = firstPlaceOf(set);
+  await using pool = await openPool(session, poolId, namespace);
+  return await inImage(session, pool, `read ${object}`, placeOf(pool), async () => {
+    return { base64: (await readObject(pool, object, KEPT_BYTES_MAX)).toString('base64') };
+  });
 }
 
 /** Also what the set does not claim: its copy may have been made just before siphond ended. */

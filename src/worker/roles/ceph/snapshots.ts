@@ -132,7 +132,8 @@ function renamed(subject: string, name: string): OperatingError {
 }
 
 function isProtected(subject: string): OperatingError {
-  const why = 'it is protected: somebody clones from it';
-  const hint = 'When its clones are gone or flattened: `rbd snap unprotect`.';
+  const why = 'it is protected: it has clones, or somebody wants it so';
+  const hint =
+    'Its clones: `rbd children`. When they are gone or flattened siphon deletes it; else `rbd snap unprotect`.';
   return new OperatingError({ code: 'busy', op: 'remove snapshot', subject, why, hint });
 }

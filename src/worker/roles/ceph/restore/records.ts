@@ -1,0 +1,71 @@
+// Restores that can be undone: omap object `siphon.restores`, key the restore's id, in each pool and namespace that holds one of its disks.
+
+import { listNamespaces, type Pool } from 'ceph-napi';
+import { OperatingError } from '../../../../wire/errors.ts';
+import type { RestoreRecord } from '../../../../wire/restore-protocol.ts';
+import { during } from '../../../translate-error.ts';
+import type { Session } from '../connections.ts';
+import { readEntries, writeEntry } from '../omap.ts';
+import { openPool, placeOf } from '../open.ts';
+import { assertFsid, unlessMissing } from '../source.ts';
+
+const OBJECT = 'siphon.restores';
+
+export async function writeRestore(
+  session: Session,
+  record: RestoreRecord,
+  isThere: boolean,
+): Promise<null> {
+  assertFsid(session, record.fsid, `restore ${record.id}`);
+  const places = new Map(record.disks.map(({ to }) => [`${to.poolId} ${to.namespace}`, to]));
+  for (const { poolId, namespace } of places.values()) {
+    const open = await unlessMissing(openPool(session, poolId, namespace));
+    if (!open) continue;
+    await using pool = open;
+    await writeEntry(session, pool, OBJECT, record.id, isThere ? record : undefined);
+  }
+  return null;
+}
+
+/** Of all pools and their namespaces that the user may read. */
+export async function findRestores(session: Session): Promise<readonly RestoreRecord[]> {
+  const found = new Map<string, RestoreRecord>();
+  const look = async (name: string, namespace: string): Promise<readonly string[]> => {
+    const open = await unlessMissing(openPool(session, name, namespace));
+    if (!open) return [];
+    await using pool = open;
+    try {
+      for (const record of await recordsIn(session, pool)) found.set(record.id, record);
+      const step = { op: 'look for restores', subject: placeOf(pool) };
+      return namespace === '' ? await during(step, () => listNamespaces(pool)) : [];
+    } catch (error) {
+      if (error instanceof OperatingError && error.code === 'denied') return [];
+      throw error;
+    }
+  };
+  const step = { op: 'list pools', subject: session.fsid };
+  for (const name of await during(step, () => session.cluster.listPools())) {
+    for (const namespace of await look(name, '')) await look(name, namespace);
+  }
+  return [...found.values()].toSorted((a, b) => b.createdAtMs - a.createdAtMs);
+}
+
+async function recordsIn(session: Session, pool: Pool): Promise<RestoreRecord[]> {
+  const entries = await readEntries(session, pool, OBJECT);
+  return [...entries].flatMap(([id, value]) => {
+    const record = parseRecord(value.toString('utf8'));
+    if (record?.id === id) return [record];
+    console.error(`${OBJECT} in ${placeOf(pool)}: ${id} is no restore of schema 1`);
+    return [];
+  });
+}
+
+function parseRecord(text: string): RestoreRecord | undefined {
+  try {
+    const record = JSON.parse(text) as RestoreRecord | null;
+    return record?.schema === 1 && Array.isArray(record.disks) ? record : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -97,7 +97,16 @@ export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Sh
     if (count !== undefined) keepPeriods[period] = count;
   }
   return {
-    ...{ name, domains, uuids, tags, on, devices, quiesce, instant, keepLast, keepPeriods },
+    name,
+    domains,
+    uuids,
+    tags,
+    on,
+    devices,
+    quiesce,
+    instant,
+    keepLast,
+    keepPeriods,
     ...(written.max_age !== undefined && { maxAgeMs: written.max_age }),
   };
 }

@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
+import { LOOK_MS_MAX, type Schedules } from '../snapshot/schedule/schedules.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
@@ -12,7 +13,7 @@ import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { createAskAgain } from './ask-again.ts';
 import { type Config, configFolder } from './config/load.ts';
 import { createAdoption } from './found-sets.ts';
-import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
+import { type Loop, type LoopParts, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import type { Reload } from './reload.ts';
@@ -26,6 +27,7 @@ export interface Background {
   readonly recovery: Recovery;
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'recover'>;
+  readonly schedules: Schedules;
   readonly spool: Spool;
   readonly policies: Policies;
   readonly configFile: string;
@@ -44,11 +46,7 @@ export async function startBackground(
   life: AsyncDisposableStack,
 ): Promise<void> {
   const { config, log, cache, recovery, snapshots, spool, pauses } = parts;
-  const loop = (
-    name: string,
-    work: (signal: AbortSignal) => Promise<void>,
-    when: { readonly everyMs?: number; readonly settleMs?: number } = {},
-  ) => {
+  const loop = (name: string, work: (signal: AbortSignal) => Promise<void>, when: When = {}) => {
     const bounds = { settleMs: SETTLE_EVENTS_MS, retryMs: RETRY_MS, ...when };
     return life.use(startLoop({ name, log, ...bounds, work }));
   };
@@ -62,12 +60,16 @@ export async function startBackground(
   ];
   for (const watch of watches) life.use(await watchFolder(watch, log));
   spoolLoop.poke();
-  startPolicies(parts, life, loop);
+  const scheduling = startSchedules(parts, loop);
+  startPolicies(parts, life, loop, () => scheduling.poke());
   startReloads(parts, life, loop);
   const isPaused = () => pauses.current().some(({ work }) => work === 'fills');
   const asking = loop('missing bases', createAskAgain(cache, recovery.askAgain, isPaused, log));
   asking.poke();
-  pauses.onResume(() => asking.poke());
+  pauses.onResume(() => {
+    asking.poke();
+    scheduling.poke();
+  });
   const everyMs = LEFTOVERS_EVERY_MS;
   // What is left is said where it is left, and waits for its cluster: the next turn tries again.
   const recover = async () => void (await snapshots.recover());
@@ -92,27 +94,44 @@ export async function startBackground(
       lettingGo.poke();
       recovering.poke();
       restoring.poke();
+      scheduling.poke();
     }
     if (event.what === 'lifecycle' && event.event === 'undefined')
       snapshots.onUndefined(event.uuid);
   });
 }
 
-type StartLoop = (
-  name: string,
-  work: () => Promise<void>,
-  when?: { readonly everyMs?: number; readonly settleMs?: number },
-) => Loop;
+type When = Partial<Pick<LoopParts, 'everyMs' | 'settleMs'>>;
+
+type StartLoop = (name: string, work: () => Promise<void>, when?: When) => Loop;
+
+/** Its waits are of what passes, and each look asks the clock: one that is set is noticed within a minute. */
+function startSchedules({ schedules }: Background, start: StartLoop): Loop {
+  let nextMs = LOOK_MS_MAX;
+  const look = async () => {
+    nextMs = LOOK_MS_MAX;
+    nextMs = await schedules.look();
+  };
+  const loop = start('schedules', look, { everyMs: () => nextMs, settleMs: 0 });
+  loop.poke();
+  return loop;
+}
 
 /** A watch ends with its folder, which may be made anew. */
 const POLICIES_EVERY_MS = 60_000;
 
 /** The folder is the config's, which may name another. */
-function startPolicies(parts: Background, life: AsyncDisposableStack, start: StartLoop): void {
+function startPolicies(
+  parts: Background,
+  life: AsyncDisposableStack,
+  start: StartLoop,
+  onLoaded: () => void,
+): void {
   const { config, log, policies, reload } = parts;
   const follower = life.use(createFollower({ depth: 0, onChange: () => loop.poke() }, log));
   const work = async () => {
     await policies.load();
+    onLoaded();
     // One that is made for being watched would hide that it was missing.
     if (policies.isMissing) return;
     await follower.follow(config.snapshot.policies);

@@ -16,8 +16,8 @@ export interface LoopParts {
   readonly settleMs: number;
   /** From a failure to the next try; twice as long after each more, up to ten minutes. */
   readonly retryMs: number;
-  /** Works at least this often, poked or not; not stated: only when poked. */
-  readonly everyMs?: number;
+  /** Works at least this often, poked or not: as it is said after each work; not stated: only when poked. */
+  readonly everyMs?: number | (() => number);
   /** Rejects with OperatingErrors, or with what the signal's abort made of it; anything else is a defect. */
   readonly work: (signal: AbortSignal) => Promise<void>;
 }
@@ -55,14 +55,15 @@ async function run(
   signal: AbortSignal,
   next: (waitMs: number | undefined) => Promise<void>,
 ): Promise<void> {
-  let waitMs = everyMs;
+  const everyNow = () => (typeof everyMs === 'function' ? everyMs() : everyMs);
+  let waitMs = everyNow();
   let failures = 0;
   for (;;) {
     await next(waitMs);
     if (signal.aborted) return;
     try {
       await work(signal);
-      waitMs = everyMs;
+      waitMs = everyNow();
       failures = 0;
     } catch (error) {
       if (signal.aborted) return;

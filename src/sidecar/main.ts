@@ -9,9 +9,10 @@ import { CONFIG_PATH } from '../wire/api.ts';
 import { ERROR_TABLE, OperatingError } from '../wire/errors.ts';
 import { VERSION } from '../wire/version.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
-import { formatProblem } from './config/problems.ts';
+import { type ConfigProblem, formatProblem } from './config/problems.ts';
 import { runDoctor } from './doctor/run.ts';
 import { createLog, type Logger } from './log.ts';
+import { findPolicyProblems } from './policies.ts';
 import { startSiphond } from './siphond.ts';
 import { takeActivation } from './sockets.ts';
 
@@ -33,11 +34,11 @@ async function main(): Promise<void> {
   if (options.version) return console.log(VERSION);
   const asked = options['check-config'];
   if (asked !== undefined)
-    return tellChecked(asked, await loadConfig(asked), options.json === true);
+    return tellChecked(asked, await findProblems(asked), options.json === true);
   const configFile = path.resolve(options.config ?? CONFIG_PATH);
   if (options.doctor === true) return doctor(configFile, options);
   const loaded = await loadConfig(configFile);
-  if (loaded.kind === 'bad') return tellChecked(configFile, loaded, false);
+  if (loaded.kind === 'bad') return tellChecked(configFile, loaded.problems, false);
   await serve(configFile, loaded);
 }
 
@@ -67,8 +68,18 @@ async function doctor(configFile: string, options: Options): Promise<void> {
   process.exitCode = await runDoctor({ configFile, isJson: json, isCaps: caps, pools });
 }
 
-function tellChecked(file: string, loaded: LoadedConfig, isJson: boolean): void {
-  const problems = loaded.kind === 'bad' ? loaded.problems : [];
+/** Of a config, and of the policies that it names. */
+async function findProblems(file: string): Promise<readonly ConfigProblem[]> {
+  const loaded = await loadConfig(file);
+  if (loaded.kind === 'bad') return loaded.problems;
+  const found = await findPolicyProblems(loaded.config.snapshot.policies);
+  return found.map(({ where, what }): ConfigProblem => {
+    const [, at = where, line] = /^(.*):(\d+)$/.exec(where) ?? [];
+    return { file: at, ...(line !== undefined && { line: Number(line) }), key: '', what };
+  });
+}
+
+function tellChecked(file: string, problems: readonly ConfigProblem[], isJson: boolean): void {
   if (problems.length > 0) process.exitCode = ERROR_TABLE.usage.exit;
   if (isJson) return console.log(JSON.stringify({ file, problems }, null, 2));
   if (problems.length === 0) return console.log(`${file}: ok`);

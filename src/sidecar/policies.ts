@@ -3,10 +3,11 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Logger } from 'pino';
-import { type PolicyProblem, PolicyStore } from '../snapshot/policy.ts';
+import { type Logger, pino } from 'pino';
+import { type PolicyProblem, PolicyStore, schedulesIn } from '../snapshot/policy.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Policy } from '../wire/vocabulary.ts';
+import { createCheck, systemdCalendar } from './calendar.ts';
 import { POLICIES_DEFAULT } from './config/schema.ts';
 
 const FILES_MAX = 1000;
@@ -24,6 +25,7 @@ export interface Policies {
 /** `folder` is asked at each load: a reload may name another. */
 export function openPolicies(folder: () => string, log: Logger): Policies {
   const store = new PolicyStore();
+  const findRefused = createCheck(systemdCalendar);
   let problems: readonly PolicyProblem[] = [];
   let told: readonly string[] | undefined;
   let isMissing = false;
@@ -39,19 +41,32 @@ export function openPolicies(folder: () => string, log: Logger): Policies {
     },
     async load() {
       const path = folder();
-      const files = await readFolder(path);
-      const loaded = store.load(files ?? new Map());
+      const found = await readFolder(path);
+      const files = found ?? new Map<string, string>();
+      const loaded = store.load(files, await findRefused(schedulesIn(files)));
       // Whoever configures no folder may well have no policy.
-      isMissing = files === undefined && path !== POLICIES_DEFAULT;
-      const found = [...(isMissing ? [missing(path)] : []), ...loaded.problems];
-      const fresh = found.filter((each) => !problems.some((old) => isDeepStrictEqual(old, each)));
+      isMissing = found === undefined && path !== POLICIES_DEFAULT;
+      const all = [...(isMissing ? [missing(path)] : []), ...loaded.problems];
+      const fresh = all.filter((each) => !problems.some((old) => isDeepStrictEqual(old, each)));
       for (const problem of fresh) log.error({ problem }, 'the policies have an error');
-      problems = found;
+      problems = all;
       const names = loaded.policies.map((policy) => policy.name);
       if (!isDeepStrictEqual(names, told)) log.info({ folder: path, policies: names }, IN_FORCE);
       told = names;
     },
   };
+}
+
+/** What is wrong in a folder of policies, with siphond or without. Never throws for what is wrong with files. */
+export async function findPolicyProblems(folder: string): Promise<readonly PolicyProblem[]> {
+  const policies = openPolicies(() => folder, pino({ level: 'silent' }));
+  try {
+    await policies.load();
+    return policies.problems;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return [{ where: folder, what: error.message }];
+  }
 }
 
 const IN_FORCE = 'policies in force';

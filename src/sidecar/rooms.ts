@@ -15,12 +15,14 @@ import {
 import { createHookService, type HookService } from '../hook/service.ts';
 import { jitterOf } from '../snapshot/limits.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
+import { Schedules } from '../snapshot/schedule/schedules.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
 import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
 import type { FillMethods, LibvirtEvent } from '../wire/worker-protocol.ts';
 import { startWorker, whyStuck } from '../worker/supervisor/index.ts';
 import { createBasesPort, type DomainBases } from './bases-port.ts';
+import { systemdCalendar } from './calendar.ts';
 import { type OpenClusters, openClusters } from './clusters.ts';
 import type { Config } from './config/load.ts';
 import { createInventory, type Inventory } from './domains.ts';
@@ -169,6 +171,26 @@ export function openSnapshots(
     now: Date.now,
     wait: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined), // early will do
     onDefect,
+  });
+}
+
+/** Sets that policies want by the calendar. */
+export function openSchedules(
+  { journal, catalogue, pauses, log }: Stores,
+  { libvirt }: Workers,
+  policies: Policies,
+  snapshots: Snapshots,
+): Schedules {
+  return new Schedules({
+    policies: () => policies.current,
+    pauses: () => pauses.current(),
+    libvirt,
+    catalogue: catalogue.sets,
+    journal,
+    calendar: systemdCalendar,
+    begin: (happened) => snapshots.onEvent(happened),
+    now: Date.now,
+    log,
   });
 }
 

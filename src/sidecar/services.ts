@@ -17,6 +17,7 @@ import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { parseSource } from '../wire/source.ts';
 import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
+import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
 import { type JobJournal, wireErrorOf } from './journal.ts';
 import type { Metrics, Scraped } from './metrics.ts';
@@ -71,8 +72,20 @@ export function bindServices(parts: ServiceParts): Services {
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
-    listPolicies: () => ({ policies: parts.policies.current, problems: parts.policies.problems }),
-    testPolicy: (domain, event) => testPolicy({ ...parts.start, ...parts }, domain, event),
+    listPolicies: async () => {
+      const { current: policies, problems } = parts.policies;
+      return {
+        policies,
+        problems,
+        nextRuns: await nextRuns(systemdCalendar, policies, Date.now()),
+      };
+    },
+    testPolicy: (domain, event) => {
+      const { libvirt } = parts.start;
+      const { policies } = parts;
+      const calendar = systemdCalendar;
+      return testPolicy({ libvirt, policies, calendar, now: Date.now }, domain, event);
+    },
     pause({ what }, claimedUser) {
       pauses.pause(what, claimedUser);
       return { paused: pauses.current() };

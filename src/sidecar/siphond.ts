@@ -26,6 +26,7 @@ import {
   type DomainRooms,
   openCache,
   openDomains,
+  openSchedules,
   openSnapshots,
   openWorkers,
   type Stores,
@@ -112,9 +113,10 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);
   await onReady();
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
+  const schedules = openSchedules(stores, workers, policies, snapshots);
   const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
-  const rooms = { cache, recovery, snapshots, restores, spool, policies, pauses, clusters };
-  await startBackground({ config, log, ...rooms, configFile, reload, onHangup, onLibvirt }, life);
+  const rooms = { cache, recovery, snapshots, restores, schedules, clusters };
+  await startBackground({ config, log, ...rooms, ...rest, configFile, onHangup, onLibvirt }, life);
   life.defer(() => journal.stop());
   life.defer(() => finishSets(snapshots));
   return life.move();
@@ -137,7 +139,7 @@ function tellSnapshots(snapshots: Snapshots, heard: LibvirtEvent, log: Logger): 
   const happened = heard.what === 'lifecycle' && happenedOf(heard);
   if (!happened) return;
   const { uuid, event } = heard;
-  snapshots.onLifecycle({ uuid, ...happened }).catch((error: unknown) => {
+  snapshots.onEvent({ uuid, ...happened }).catch((error: unknown) => {
     if (!(error instanceof OperatingError)) throw error;
     log.warn(
       { domain: uuid, event, error: error.toWire() },

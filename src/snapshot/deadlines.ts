@@ -9,6 +9,8 @@ export const DEADLINE_MS = {
   record: { deadlineMs: 30_000 },
   measure: { deadlineMs: 10_000 },
   libvirt: { deadlineMs: 10_000 },
+  /** Above the longest hook call, for which libvirt's lists wait. */
+  list: { deadlineMs: 40_000 },
   /** A few intervals of the monitors. */
   arm: { deadlineMs: 30_000 },
   holdable: { deadlineMs: 10_000 },

@@ -75,6 +75,16 @@ export interface AskedFacts {
   readonly instant: WantedInstant;
 }
 
+/** By a schedule: of hosts that know the domain, the one on which it runs takes it. */
+export function decideScheduled(facts: AskedFacts): TakeDecision {
+  const { disks, isActive } = facts;
+  if (isActive === undefined) return skip('libvirt did not say whether it runs');
+  const open = disks.find((disk) => disk.lockOwners.length + disk.watchers.length > 0);
+  if (isActive || open === undefined) return decideAsked(facts);
+  const users = [...open.lockOwners, ...open.watchers].join(', ');
+  return skip(`it does not run here, and disk ${open.target} is open at ${users}`);
+}
+
 /** A set of a domain that may run: one that an operator, its start or another event of its life asked for. */
 export function decideAsked({ disks, isActive, quiesce, instant }: AskedFacts): TakeDecision {
   if (disks.length === 0) return skip('no disk of it is in RBD');

@@ -30,6 +30,8 @@ export interface EventFacts {
   /** Of a release; absent: libvirt has not told it yet, and any that a policy may name is meant. */
   readonly reason?: ReleaseReason;
   readonly lifecycle?: LifecycleName;
+  /** Of `scheduled`: policies whose time has come; absent: that of any that has a schedule. */
+  readonly elapsed?: readonly string[];
 }
 
 /** An event as `on` of a policy names it, or a reason of libvirt's; undefined: there is no such. */
@@ -38,7 +40,7 @@ export function parseEvent(word: string): EventFacts | undefined {
   if (reason !== undefined) return { event: 'release', reason };
   const lifecycle = LIFECYCLE_NAMES.find((each) => `lifecycle:${each}` === word);
   if (lifecycle !== undefined) return { event: 'lifecycle', lifecycle };
-  const event = (['prepare', 'started', 'stopped', 'manual'] as const).find(
+  const event = (['prepare', 'started', 'stopped', 'scheduled', 'manual'] as const).find(
     (each) => each === word,
   );
   return event && { event };
@@ -79,6 +81,8 @@ export function evaluate(
     };
   }
   const { name } = policy;
+  if (event.elapsed?.includes(name) === false)
+    return { kind: 'nothing', why: `policy '${name}' has its own schedule`, ...seen };
   const wanted = wantedOf(policy, wish);
   return {
     kind: 'take',
@@ -160,7 +164,8 @@ function consider(
   });
 }
 
-function whyNotOn({ on }: Policy, event: EventFacts): string | undefined {
+function whyNotOn({ on, schedule }: Policy, event: EventFacts): string | undefined {
+  if (event.event === 'scheduled') return schedule === undefined ? 'it has no schedule' : undefined;
   return wordsOf(event).some((each) => on.includes(each))
     ? undefined
     : `it asks for none ${at(event)} (on = ${on.join(', ')})`;
@@ -174,12 +179,14 @@ export function mayAsk(policies: readonly Policy[], event: EventFacts): boolean 
 /** The words of `on` that mean this event. */
 function wordsOf({ event, reason, lifecycle }: EventFacts): readonly PolicyEvent[] {
   if (event === 'lifecycle') return lifecycle === undefined ? [] : [`lifecycle:${lifecycle}`];
+  if (event === 'scheduled') return [];
   if (event !== 'release') return [event];
   return POLICY_REASONS.filter((each) => reason === undefined || each === reason);
 }
 
 function at({ event, reason, lifecycle }: EventFacts): string {
   if (event === 'release') return reason === undefined ? 'when it stops' : `after '${reason}'`;
+  if (event === 'scheduled') return 'by a schedule';
   return event === 'lifecycle' ? `at 'lifecycle:${lifecycle}'` : `at '${event}'`;
 }
 

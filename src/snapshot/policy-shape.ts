@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { type KeepCounts, PERIODS } from '../wire/keep.ts';
+import { SCHEDULE_ALLOWED } from '../wire/schedule.ts';
 import { DURATION_ALLOWED, parseDuration } from '../wire/units.ts';
 import { POLICY_EVENTS, type Policy, type Wanted } from '../wire/vocabulary.ts';
 
@@ -34,6 +35,8 @@ const PERIODS_ALLOWED = 'a whole number from 0 to 1000';
 const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
 const ON_ALLOWED = `a list of at least one of ${POLICY_EVENTS.join(', ')}`;
 const DEVICES_ALLOWED = 'all, root, or a list of at least one target such as "vda"';
+const JITTER_MS_MAX = 24 * 3_600_000;
+const JITTER_ALLOWED = `${DURATION_ALLOWED}, at most 24h`;
 const AGE_ALLOWED = `${DURATION_ALLOWED}, of at least 1min`;
 
 const Glob = z
@@ -41,12 +44,18 @@ const Glob = z
   .min(1, { error: GLOBS_ALLOWED })
   .max(256, { error: GLOBS_ALLOWED });
 
-const Age = z.string({ error: AGE_ALLOWED }).transform((written, context) => {
-  const ms = parseDuration(written);
-  if (ms !== undefined && ms >= 60_000) return ms;
-  context.addIssue({ code: 'custom', message: AGE_ALLOWED, input: written });
-  return z.NEVER;
-});
+/** In ms, within bounds. */
+function duration(least: number, most: number, allowed: string) {
+  return z.string({ error: allowed }).transform((written, context) => {
+    const ms = parseDuration(written);
+    if (ms !== undefined && ms >= least && ms <= most) return ms;
+    context.addIssue({ code: 'custom', message: allowed, input: written });
+    return z.NEVER;
+  });
+}
+
+const Age = duration(60_000, Number.POSITIVE_INFINITY, AGE_ALLOWED);
+const Jitter = duration(0, JITTER_MS_MAX, JITTER_ALLOWED);
 
 const KEEP_PERIOD = z
   .int({ error: PERIODS_ALLOWED })
@@ -64,7 +73,14 @@ const Shape = z.strictObject({
   domains: listOf(Glob, GLOBS_ALLOWED).default([]),
   uuids: wordsOf(UUID, 'a list of at least one UUID in lower case').default([]),
   tags: wordsOf(TAG, 'a list of at least one KEY or KEY=VALUE').default([]),
-  on: listOf(z.enum(POLICY_EVENTS, { error: ON_ALLOWED }), ON_ALLOWED).default(['shutdown']),
+  on: listOf(z.enum(POLICY_EVENTS, { error: ON_ALLOWED }), ON_ALLOWED).exactOptional(),
+  schedule: z
+    .string({ error: SCHEDULE_ALLOWED })
+    .min(1, { error: SCHEDULE_ALLOWED })
+    .max(256, { error: SCHEDULE_ALLOWED })
+    .exactOptional(),
+  catch_up: z.boolean({ error: 'true or false' }).exactOptional(),
+  jitter: Jitter.exactOptional(),
   devices: z
     .union([z.enum(['all', 'root']), wordsOf(TARGET, DEVICES_ALLOWED)], { error: DEVICES_ALLOWED })
     .default(WANTED_DEFAULT.devices as 'all'),
@@ -81,33 +97,40 @@ const Shape = z.strictObject({
   keep_yearly: KEEP_PERIOD,
   max_age: Age.exactOptional(),
 });
-/** Of no domain at all, or of all: which of the two is not guessed. */
 const Checked = Shape.superRefine((policy, context) => {
-  if (SELECTS.some((key) => policy[key].length > 0)) return;
-  const message = `at least one of ${SELECTS.join(', ')}; domains = ["*"] means every domain`;
-  context.addIssue({ code: 'custom', path: ['domains'], message });
+  // Of no domain at all, or of all: which of the two is not guessed.
+  if (SELECTS.every((key) => policy[key].length === 0)) {
+    const message = `at least one of ${SELECTS.join(', ')}; domains = ["*"] means every domain`;
+    context.addIssue({ code: 'custom', path: ['domains'], message });
+  }
+  for (const key of ['catch_up', 'jitter'] as const) {
+    if (policy.schedule !== undefined || policy[key] === undefined) continue;
+    context.addIssue({ code: 'custom', path: [key], message: 'only beside a schedule' });
+  }
 });
 
 /** As the rest of siphon knows it. */
 export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Shape>): Policy {
-  const { name, domains, uuids, tags, on, devices, quiesce, instant } = written;
+  const { name, domains, uuids, tags, devices, quiesce, instant, schedule, max_age } = written;
+  const on = written.on ?? (schedule === undefined ? ['shutdown' as const] : []);
   const keepPeriods: { -readonly [K in keyof KeepCounts['keepPeriods']]: number } = {};
   for (const period of PERIODS) {
     const count = written[`keep_${period}`];
     if (count !== undefined) keepPeriods[period] = count;
   }
+  const stated = { name, domains, uuids, tags, on, devices, quiesce, instant };
   return {
-    name,
-    domains,
-    uuids,
-    tags,
-    on,
-    devices,
-    quiesce,
-    instant,
+    ...stated,
     keepLast,
     keepPeriods,
-    ...(written.max_age !== undefined && { maxAgeMs: written.max_age }),
+    ...(max_age !== undefined && { maxAgeMs: max_age }),
+    ...(schedule !== undefined && {
+      schedule: {
+        calendar: schedule,
+        isCaughtUp: written.catch_up ?? true,
+        jitterMs: written.jitter ?? 0,
+      },
+    }),
   };
 }
 

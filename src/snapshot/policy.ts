@@ -3,6 +3,7 @@
 
 import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
+import { SCHEDULE_ALLOWED } from '../wire/schedule.ts';
 import type { Policy } from '../wire/vocabulary.ts';
 import { POLICY_FILE, POLICY_KEYS, toPolicy } from './policy-shape.ts';
 
@@ -26,14 +27,20 @@ export class PolicyStore {
     return this.#policies;
   }
 
-  /** All files that are there now: path to text. A file that is no longer among them takes its policies along. */
-  load(files: ReadonlyMap<string, string>): LoadedPolicies {
+  /**
+   * All files that are there now: path to text. A file that is no longer among them takes its policies along. `refused`: schedules
+   * that are none, and why.
+   */
+  load(
+    files: ReadonlyMap<string, string>,
+    refused: ReadonlyMap<string, string> = new Map(),
+  ): LoadedPolicies {
     const good = new Map<string, readonly Policy[]>();
     const problems: PolicyProblem[] = [];
     const names = new Set<string>();
     const inForce: Policy[] = [];
     for (const path of [...files.keys()].toSorted()) {
-      const read = readPolicies(path, files.get(path) ?? '', names);
+      const read = readPolicies(path, files.get(path) ?? '', { taken: names, refused });
       problems.push(...read.problems);
       const kept = read.problems.length === 0 ? read.policies : this.#good.get(path);
       if (kept === undefined) continue;
@@ -51,8 +58,21 @@ export class PolicyStore {
   }
 }
 
-/** Policies of one file, or its problems. `taken`: names that other files have given already. */
-function readPolicies(path: string, text: string, taken: ReadonlySet<string>): LoadedPolicies {
+/** The schedules of all files, as far as these can be read: whether each is one, others know. */
+export function schedulesIn(files: ReadonlyMap<string, string>): ReadonlySet<string> {
+  const others = { taken: new Set<string>(), refused: new Map<string, string>() };
+  const policies = [...files].flatMap(([path, text]) => readPolicies(path, text, others).policies);
+  return new Set(policies.flatMap(({ schedule }) => schedule?.calendar ?? []));
+}
+
+interface Others {
+  /** Names that other files have given already. */
+  readonly taken: ReadonlySet<string>;
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/** Policies of one file, or its problems. */
+function readPolicies(path: string, text: string, { taken, refused }: Others): LoadedPolicies {
   const document = parseToml(text);
   if ('problem' in document) {
     const where = `${path}:${document.line}`;
@@ -64,7 +84,12 @@ function readPolicies(path: string, text: string, taken: ReadonlySet<string>): L
     return { policies: [], problems };
   }
   const policies = result.data.policy.map(toPolicy);
-  return { policies, problems: repeatedNames(path, text, policies, taken) };
+  const problems = policies.flatMap(({ schedule }, index) => {
+    const why = refused.get(schedule?.calendar ?? '');
+    const where = `${path}:${lineOf(text, index, 'schedule')}`;
+    return why === undefined ? [] : [{ where, what: `schedule: ${SCHEDULE_ALLOWED}: ${why}` }];
+  });
+  return { policies, problems: [...repeatedNames(path, text, policies, taken), ...problems] };
 }
 
 function parseToml(text: string): { value: unknown } | { problem: string; line: number } {

@@ -69,9 +69,11 @@ function hours(ms: number): string {
   return `${Math.round(ms / 360_000) / 10} h`;
 }
 
-/** Sets that an operator asked for, and those of events, are counted apart. */
+/** Sets that an operator asked for, those of a schedule, and those of events are counted apart. */
 function groupOf({ domainUuid, policy, event }: KeptSet): string {
-  return [domainUuid, policy, event === 'manual' ? 'manual' : 'event'].join(' ');
+  return [domainUuid, policy, event === 'manual' || event === 'scheduled' ? event : 'event'].join(
+    ' ',
+  );
 }
 
 /** Of one group, which is not empty. */

@@ -52,8 +52,8 @@ export interface Snapshots {
     deadlineMs: number,
     start?: Start,
   ): Promise<'none' | 'finished' | 'overtaken'>;
-  /** An event of libvirt's. Begun, in the background, where a policy asks for a set of it. @throws OperatingError: it could not be told */
-  onLifecycle(happened: Happened): Promise<void>;
+  /** An event of libvirt's, or a schedule's. Begun, in the background, where a policy asks for a set of it. @throws OperatingError: it could not be told */
+  onEvent(happened: Happened): Promise<void>;
   /**
    * An operator's sets, of domains by name or UUID: those that run are held at the same time.
    * @throws OperatingError not-found, busy, unavailable, of any of them: then none is begun
@@ -89,7 +89,7 @@ export interface Start {
   readonly xml: string;
 }
 
-/** A domain's `started`, `stopped` or `lifecycle`, as libvirt's event told it. */
+/** A domain's `started`, `stopped` or `lifecycle`, as libvirt's event told it; or `scheduled`. */
 export interface Happened extends EventFacts {
   readonly uuid: string;
 }
@@ -156,7 +156,7 @@ class Room implements Snapshots {
     return before === 'none' && ended > 0 ? 'overtaken' : before;
   }
 
-  async onLifecycle(happened: Happened) {
+  async onEvent(happened: Happened) {
     if (this.#isKnown(happened)) return;
     const { policies, wait, jitterMs } = this.#parts;
     if (!mayAsk(policies(), happened)) return;

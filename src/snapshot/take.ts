@@ -16,6 +16,7 @@ import {
   decideAsked,
   decidePrepare,
   decideRelease,
+  decideScheduled,
   decideStill,
   newlyLocked,
   type TakeDecision,
@@ -173,7 +174,8 @@ function decide(
   if (event === 'release' || event === 'stopped')
     return decideRelease({ disks, reason, isLate, isActiveNow: isActive });
   if (event === 'prepare') return decidePrepare({ disks });
-  return decideAsked({ disks, isActive, ...wanted });
+  const facts = { disks, isActive, ...wanted };
+  return event === 'scheduled' ? decideScheduled(facts) : decideAsked(facts);
 }
 
 type Taken = Exclude<TakeDecision, { kind: 'skip' }>;

@@ -5,6 +5,7 @@ import type { WireError } from './errors.ts';
 import type { Evaluation, Retained } from './evaluation.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
+import type { NextRun } from './schedule.ts';
 import type {
   Ability,
   Base,
@@ -129,6 +130,8 @@ export interface PoliciesAnswer {
   /** In the order in which they are asked. */
   readonly policies: readonly Policy[];
   readonly problems: StatusAnswer['problems'];
+  /** Of those that have a schedule. */
+  readonly nextRuns: readonly NextRun[];
 }
 
 /** GET /v1/policies/test?domain=&event= */
@@ -142,6 +145,8 @@ export interface PolicyTestAnswer {
     readonly owner?: DiskOwner;
   }[];
   readonly leftOut: SnapshotSet['leftOut'];
+  /** When this domain's next set is due by the policy's schedule. */
+  readonly nextRun?: NextRun;
 }
 
 /** GET /v1/jobs[?limit=] ; GET /v1/jobs/ID ; GET /v1/jobs/ID/watch -> JobLine… ; POST /v1/jobs/ID/cancel */

@@ -2,6 +2,7 @@
 
 import type { Quiesce } from './hold-protocol.ts';
 import type { KeepCounts } from './keep.ts';
+import type { Schedule } from './schedule.ts';
 
 /** A source image by its ids: what it is, whatever it is called. Ids are Ceph's own, each a safe integer. */
 export interface SourceIds {
@@ -133,7 +134,7 @@ export type Instant = 'none' | 'single' | 'barrier';
 
 /**
  * What made a set be taken. `prepare`: before a domain starts; `release`: after it stopped, both told by the hook. `started`, `stopped`
- * and `lifecycle` (any other, by its name) are libvirt's own events. `manual`: an operator asked.
+ * and `lifecycle` (any other, by its name) are libvirt's own events. `scheduled`: by the calendar. `manual`: an operator asked.
  */
 export const SET_EVENTS = [
   'prepare',
@@ -141,6 +142,7 @@ export const SET_EVENTS = [
   'stopped',
   'release',
   'lifecycle',
+  'scheduled',
   'manual',
 ] as const;
 export type SetEvent = (typeof SET_EVENTS)[number];
@@ -192,6 +194,8 @@ export interface Policy extends Wanted, KeepCounts {
   /** The domain's own metadata has to carry them all: `KEY` or `KEY=VALUE`. */
   readonly tags: readonly string[];
   readonly on: readonly PolicyEvent[];
+  /** When its sets are taken beside what `on` names. */
+  readonly schedule?: Schedule;
   /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever the counts say. */
   readonly maxAgeMs?: number;
 }

@@ -3,9 +3,10 @@
 import type { Command } from 'commander';
 import type { PoliciesAnswer, PolicyTestAnswer } from '../../wire/api.ts';
 import { formatKeep } from '../../wire/keep.ts';
+import type { NextRun } from '../../wire/schedule.ts';
 import type { Devices, Policy } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
-import { print, printJson, sheet, table } from '../output.ts';
+import { print, printJson, sheet, table, time } from '../output.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -25,7 +26,10 @@ export function addPolicy(program: Command): void {
     .command('test')
     .description('what would happen at an event of a domain, and why; nothing is done')
     .argument('<DOMAIN>', 'name or UUID')
-    .argument('<EVENT>', "as in a policy's on: shutdown, destroyed, prepare, started, manual, …")
+    .argument(
+      '<EVENT>',
+      "as in a policy's on: shutdown, destroyed, prepare, started, manual, …; or scheduled",
+    )
     .option('--json', 'print JSON')
     .action(test);
 }
@@ -33,8 +37,14 @@ export function addPolicy(program: Command): void {
 async function list(options: JsonOption): Promise<void> {
   const answer = await createClient().get<PoliciesAnswer>('/v1/policies');
   if (options.json) return printJson(answer);
-  const { policies, problems } = answer;
-  print(policies.length === 0 ? 'No policy is in force.' : table(COLUMNS, policies.map(row)));
+  const { policies, problems, nextRuns } = answer;
+  const rows = policies.map((policy) => {
+    return row(
+      policy,
+      nextRuns.find((each) => each.policy === policy.name),
+    );
+  });
+  print(policies.length === 0 ? 'No policy is in force.' : table(COLUMNS, rows));
   for (const { where, what } of problems) print(`problem: ${where}: ${what}`);
 }
 
@@ -45,12 +55,27 @@ const COLUMNS = [
   { head: 'DEVICES', drop: 5 },
   { head: 'QUIESCE', drop: 4 },
   { head: 'KEEP', drop: 1 },
+  { head: 'NEXT', drop: 6 },
 ];
 
-function row(policy: Policy): string[] {
-  const { name, domains, uuids, tags, on, devices, quiesce } = policy;
+function row(policy: Policy, nextRun: NextRun | undefined): string[] {
+  const { name, domains, uuids, tags, devices, quiesce, schedule } = policy;
+  const on = schedule === undefined ? policy.on : [...policy.on, schedule.calendar];
   const selects = [...domains, ...uuids, ...tags.map((tag) => `tag:${tag}`)];
-  return [name, selects.join(' '), on.join(' '), devicesText(devices), quiesce, formatKeep(policy)];
+  return [
+    name,
+    selects.join(' '),
+    on.join(' '),
+    devicesText(devices),
+    quiesce,
+    formatKeep(policy),
+    schedule === undefined ? '-' : nextText(nextRun),
+  ];
+}
+
+function nextText(nextRun: NextRun | undefined): string {
+  if (nextRun === undefined) return 'unknown';
+  return nextRun.atMs === null ? 'never' : time(nextRun.atMs);
 }
 
 function devicesText(devices: Devices): string {
@@ -68,7 +93,8 @@ async function test(domain: string, event: string, options: JsonOption): Promise
 
 const VERDICTS = { first: 'this one', also: 'also', no: 'no' } as const;
 
-function told({ domain, event, evaluation, disks, leftOut }: PolicyTestAnswer): string {
+function told(answer: PolicyTestAnswer): string {
+  const { domain, event, evaluation } = answer;
   const { considered, problem, why } = evaluation;
   const lines = considered.map(({ policy, verdict, why: reason }) => {
     return [VERDICTS[verdict], policy, reason];
@@ -81,7 +107,7 @@ function told({ domain, event, evaluation, disks, leftOut }: PolicyTestAnswer): 
       ['then', evaluation.kind === 'take' ? 'a set is taken' : 'nothing is taken'],
       ['because', why],
       ...(problem === undefined ? [] : [['problem', `metadata: ${problem}`] as const]),
-      ...(evaluation.kind === 'take' ? takenOf(evaluation, disks, leftOut) : []),
+      ...(evaluation.kind === 'take' ? takenOf(evaluation, answer) : []),
     ]),
     ...(lines.length === 0 ? [] : ['', table(head, lines)]),
   ].join('\n');
@@ -89,8 +115,7 @@ function told({ domain, event, evaluation, disks, leftOut }: PolicyTestAnswer): 
 
 function takenOf(
   { wanted, policy }: Extract<PolicyTestAnswer['evaluation'], { kind: 'take' }>,
-  disks: PolicyTestAnswer['disks'],
-  leftOut: PolicyTestAnswer['leftOut'],
+  { disks, leftOut, nextRun }: PolicyTestAnswer,
 ): (readonly [string, string])[] {
   const images = disks.map(({ target, image, owner }) => {
     return `${target}=${image}${owner === undefined ? '' : ` (${owner}'s)`}`;
@@ -100,6 +125,7 @@ function takenOf(
     ...leftOut.map(({ target, why }) => ['left out', `${target}: ${why}`] as const),
     ['quiesce', wanted.quiesce],
     ['instant', wanted.instant],
+    ...(nextRun === undefined ? [] : [['next by schedule', nextText(nextRun)] as const]),
     ['keeps', policy === undefined ? 'it, until it is deleted' : formatKeep(policy)],
   ];
 }

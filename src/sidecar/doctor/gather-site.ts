@@ -2,25 +2,13 @@
 
 import { readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { pino } from 'pino';
 import { isMountedReadOnly, MOUNTINFO_PATH } from '../../cache/mount.ts';
 import { orderSpool, parseSpoolName } from '../../hook/events.ts';
 import type { BasesAnswer, StatusAnswer } from '../../wire/api.ts';
 import type { Config } from '../config/load.ts';
-import { openPolicies } from '../policies.ts';
 import { spoolFolders } from '../spool.ts';
 import { getJson, look } from './bounds.ts';
-import type { DiskFacts, SiphondFacts, SiteFacts, SocketFacts, SpoolFacts } from './facts.ts';
-
-export async function gatherPolicies(config: Config): Promise<SiteFacts['policyProblems']> {
-  const policies = openPolicies(() => config.snapshot.policies, pino({ level: 'silent' }));
-  try {
-    await policies.load();
-    return policies.problems;
-  } catch (error) {
-    return [{ where: config.snapshot.policies, what: (error as Error).message }];
-  }
-}
+import type { DiskFacts, SiphondFacts, SocketFacts, SpoolFacts } from './facts.ts';
 
 export function gatherSockets({ api }: Config): Promise<SocketFacts[]> {
   const wanted = [

@@ -4,13 +4,13 @@ import { VERSION } from '../../wire/version.ts';
 import type { ImageAt } from '../../wire/worker-protocol.ts';
 import type { Config, LoadedConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
+import { findPolicyProblems } from '../policies.ts';
 import type { DomainFacts, Facts, SiphondFacts, SiteFacts } from './facts.ts';
 import { type CephLook, gatherCluster } from './gather-ceph.ts';
 import { gatherHost } from './gather-host.ts';
 import { gatherLibvirt } from './gather-libvirt.ts';
 import {
   gatherDisk,
-  gatherPolicies,
   gatherSiphond,
   gatherSockets,
   gatherSpool,
@@ -36,7 +36,7 @@ export async function gather(loaded: LoadedConfig, named: NamedPools): Promise<F
 
 async function gatherSite(config: Config, named: NamedPools): Promise<SiteFacts> {
   const [policyProblems, sockets, spool, disk, siphond, libvirt] = await Promise.all([
-    gatherPolicies(config),
+    findPolicyProblems(config.snapshot.policies),
     gatherSockets(config),
     gatherSpool(config),
     gatherDisk(config),

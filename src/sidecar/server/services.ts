@@ -53,7 +53,7 @@ export interface Services {
   restore(request: RestoreRequest): Promise<LongWork>;
   undoRestore(id: string): Promise<LongWork>;
   listRestores(): Promise<RestoresAnswer>;
-  listPolicies(): PoliciesAnswer;
+  listPolicies(): Promise<PoliciesAnswer>;
   testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;
   resume(request: PauseRequest): PauseAnswer;

@@ -56,6 +56,11 @@ export function readUndoData(data: unknown): UndoData | null {
   return Undo.safeParse(data).success ? (data as UndoData) : null;
 }
 
+/** Of which domain's disks a job `restore` or `undo-restore` with this data is about. */
+export function restoredDomain(data: unknown): string | undefined {
+  return (readRestoreData(data)?.plan ?? readUndoData(data)?.record)?.domainUuid;
+}
+
 export function readFlattenData(data: unknown): FlattenData | null {
   return Flatten.safeParse(data).success ? (data as FlattenData) : null;
 }

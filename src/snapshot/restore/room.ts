@@ -22,6 +22,7 @@ import {
   readFlattenData,
   readRestoreData,
   readUndoData,
+  restoredDomain,
 } from './data.ts';
 import { decideUndo } from './decide.ts';
 import { domainFacts, must, planRestore } from './plan.ts';
@@ -131,10 +132,7 @@ export class Restores {
   /** @throws OperatingError busy: something is going on with the domain's disks */
   async #alone<T>(domainUuid: string, name: string, work: () => Promise<T>): Promise<T> {
     const { isTaking } = this.#parts;
-    const isOf = ({ data }: JobRecord) => {
-      const found = readRestoreData(data)?.plan ?? readUndoData(data)?.record;
-      return found?.domainUuid === domainUuid;
-    };
+    const isOf = ({ data }: JobRecord) => restoredDomain(data) === domainUuid;
     if (this.#planning.has(domainUuid) || this.#open().some(isOf)) {
       throw busy(name, 'disks of it are being restored');
     }

@@ -92,6 +92,75 @@ test('sets of other hosts are shown, and not touched; a lost catalogue is filled
   );
 });
 
+const TIMED = '/etc/siphon/policies.d/retention-timed.toml';
+const writeTimed = (schedule: string) =>
+  writeFile(
+    TIMED,
+    `[[policy]]\nname = "timed"\ndomains = ["${NAME}"]\nquiesce = "none"\ninstant = "suspend"\nschedule = "${schedule}"\nkeep_last = 2\nkeep_hourly = 1\n`,
+  );
+const scheduled = async () => (await list()).filter(({ event }) => event === 'scheduled');
+const nextRun = async () => {
+  const { nextRuns } = await siphonJson<PoliciesAnswer>('policy', 'list');
+  return nextRuns.find(({ policy }) => policy === 'timed');
+};
+
+test('a schedule that is none is told by file, line and key, and changes nothing', async () => {
+  cleanup.after(() => run('rm', ['-f', TIMED]));
+  await writeTimed('*-*-* *:*:0/5x');
+  const { code, stderr } = await siphon('config', 'check');
+  assert.equal(code, 2);
+  assert.match(stderr, /retention-timed\.toml:6: schedule: .*systemd-analyze calendar.*parse/);
+  await until('siphond says so', async () => {
+    const { policies, problems } = await siphonJson<PoliciesAnswer>('policy', 'list');
+    const isTold = problems.some(({ where }) => where === `${TIMED}:6`);
+    return isTold && !policies.some(({ name }) => name === 'timed');
+  });
+});
+
+test('a schedule has sets taken of a running domain, and counts prune them', async () => {
+  await writeTimed('*-*-* *:*:0/5');
+  await until('it is in force', async () => (await nextRun()) !== undefined);
+  const { atMs = null } = (await nextRun()) ?? {};
+  assert.ok(atMs !== null && atMs % 5000 === 0 && atMs > Date.now() - 60_000);
+  await must('virsh', '-q', 'start', NAME);
+  cleanup.after(() => run('virsh', ['-q', 'destroy', NAME]));
+  const seen = new Map<string, KeptSet>();
+  await until(
+    'older ones are pruned',
+    async () => {
+      const sets = await scheduled();
+      for (const set of sets) seen.set(set.id, set);
+      const ofRunning = [...seen.values()].filter(({ holdMs }) => holdMs !== undefined);
+      return ofRunning.length >= 2 && seen.size >= 4 && sets.length <= 3;
+    },
+    120,
+  );
+  assert.ok([...seen.values()].every(({ policy }) => policy === 'timed'));
+  const { decisions } = await siphonJson<PruneAnswer>('snapshot', 'prune', NAME, '--dry-run');
+  assert.ok(decisions.some(({ reason }) => reason === "last 1 of 2 of policy 'timed'"));
+  const test = await siphon('policy', 'test', NAME, 'scheduled');
+  assert.match(test.stdout, /^next by schedule +20.*Z$/m);
+});
+
+test('what elapsed while siphond was down is caught up with once', async () => {
+  await must('virsh', '-q', 'destroy', NAME);
+  await must('systemctl', 'stop', 'siphond');
+  const stoppedMs = Date.now();
+  const atMs = stoppedMs + 2000;
+  await writeTimed(`${new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')} UTC`);
+  await until('it has elapsed', async () => Date.now() > atMs);
+  await must('systemctl', 'start', 'siphond');
+  await answering();
+  const since = async () => (await scheduled()).filter((set) => set.createdAtMs > stoppedMs);
+  await until('it is taken', async () => (await since()).length === 1);
+  assert.equal((await nextRun())?.atMs, null, 'it never elapses again');
+  await must('systemctl', 'restart', 'siphond');
+  await answering();
+  await create();
+  assert.equal((await since()).length, 1);
+  await must('rm', TIMED);
+});
+
 test("on Nova's disk nothing that is not protected outlives the domain", async () => {
   const kept = (await list()).find(({ isProtected }) => isProtected);
   await must('siphon', 'snapshot', 'unprotect', kept?.id ?? '');

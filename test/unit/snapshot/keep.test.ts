@@ -100,11 +100,12 @@ const countsOf = fc
     };
   });
 
-const EVENTS = ['release', 'started', 'manual'] as const;
+const EVENTS = ['release', 'started', 'scheduled', 'manual'] as const;
 /** What is counted apart. */
 const KINDS: Readonly<Record<string, string>> = {
   release: 'hook',
   started: 'hook',
+  scheduled: 'schedule',
   manual: 'manual',
 };
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { readWish } from '../../../src/domain/wish.ts';
 import { evaluate } from '../../../src/snapshot/evaluate.ts';
-import { PolicyStore } from '../../../src/snapshot/policy.ts';
+import { PolicyStore, schedulesIn } from '../../../src/snapshot/policy.ts';
 import { UUIDS } from '../hook/domains.ts';
 import { policyOf } from './world.ts';
 
@@ -44,7 +44,7 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     'keep_last = 1',
     'keep = 1\nkeep_last = 1',
     11,
-    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age$/,
+    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, schedule, catch_up, jitter, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age$/,
   ],
   ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
   ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],
@@ -121,6 +121,20 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     12,
     /max_age: .* at least 1min/,
   ],
+  [
+    'jitter without a schedule',
+    'keep_last = 1',
+    'keep_last = 1\njitter = "5min"',
+    12,
+    /jitter: only beside a schedule/,
+  ],
+  [
+    'a jitter of days',
+    'keep_last = 1',
+    'schedule = "daily"\njitter = "2d"\nkeep_last = 1',
+    12,
+    /jitter: a duration .* at most 24h/,
+  ],
   ['a lifecycle event that is none', '"destroyed"', '"lifecycle:paused"', 10, /on: a list/],
   ['the same name twice', '"all"', '"daily"', 8, /another policy is named 'daily'/],
 ];
@@ -184,6 +198,9 @@ uuids = ["${UUIDS[0]}"]
 tags = ["tier=gold", "backup"]
 on = ["prepare", "started", "stopped", "lifecycle:suspended", "manual", "crashed"]
 devices = ["vda", "vdc"]
+schedule = "Mon..Fri 02:00"
+catch_up = false
+jitter = "10min"
 quiesce = "require"
 instant = "suspend"
 keep_last = 3
@@ -205,11 +222,32 @@ max_age = "36h"
       devices: ['vda', 'vdc'],
       quiesce: 'require',
       instant: 'suspend',
+      schedule: { calendar: 'Mon..Fri 02:00', isCaughtUp: false, jitterMs: 600_000 },
       keepLast: 3,
       keepPeriods: { hourly: 24, daily: 7, weekly: 0, monthly: 12, yearly: 1000 },
       maxAgeMs: 36 * 3_600_000,
     },
   ]);
+});
+
+test('a schedule alone: no set of stops; what is missed is caught up with', () => {
+  const { policies } = load(GOOD.replace('keep_last = 7', 'schedule = "daily"\nkeep_last = 7'));
+  const schedule = { calendar: 'daily', isCaughtUp: true, jitterMs: 0 };
+  assert.deepEqual([policies[0]?.on, policies[0]?.schedule], [[], schedule]);
+});
+
+test('a schedule that is none is told with its line, and the last good version stays', () => {
+  const store = new PolicyStore();
+  const before = store.load(new Map([['p.toml', GOOD]])).policies;
+  const files = new Map([
+    ['p.toml', GOOD.replace('keep_last = 1', 'keep_last = 1\nschedule = "dayly"')],
+  ]);
+  assert.deepEqual([...schedulesIn(files)], ['dayly']);
+  const { policies, problems } = store.load(files, new Map([['dayly', 'no such calendar']]));
+  assert.deepEqual(policies, before);
+  assert.equal(problems[0]?.where, 'p.toml:12');
+  assert.match(problems[0]?.what ?? '', /^schedule: .*"Mon\.\.Fri 02:00".*: no such calendar$/);
+  assert.equal(store.load(files).policies[1]?.schedule?.calendar, 'dayly');
 });
 
 test('no text of a file, and no name of a domain, throws', () => {

@@ -53,15 +53,16 @@ test('the newest of a policy stay, and each set says where it stands', () => {
   ]);
 });
 
-test('sets of events and of operators, of each domain and policy, are counted apart', () => {
+test('sets of events, of schedules and of operators, of each domain and policy, are counted apart', () => {
   const weekly = policyOf({ name: 'weekly' });
   const sets = [
     ...series(3),
     ...series(3, { event: 'manual' }).map((set) => ({ ...set, id: `m${set.id}` })),
+    ...series(3, { event: 'scheduled' }).map((set) => ({ ...set, id: `t${set.id}` })),
     ...series(2, { policy: 'weekly' }).map((set) => ({ ...set, id: `w${set.id}` })),
     ...series(2, { domainUuid: UUIDS[1] }).map((set) => ({ ...set, id: `o${set.id}` })),
   ];
-  assert.deepEqual(pruned(sets, { policies: [DAILY, weekly] }), ['s0', 'ms0', 'ws0']);
+  assert.deepEqual(pruned(sets, { policies: [DAILY, weekly] }), ['s0', 'ms0', 'ts0', 'ws0']);
 });
 
 test('no policy, no pruning: of none in force, of an operator’s sets, of a protected one', () => {
@@ -127,7 +128,7 @@ const kept = fc
     createdAtMs: fc.nat(50).map((hours) => hours * HOUR),
     domainUuid: fc.constantFrom(...UUIDS),
     policy: fc.constantFrom('daily', 'weekly', undefined),
-    event: fc.constantFrom('release', 'started', 'manual'),
+    event: fc.constantFrom('release', 'started', 'scheduled', 'manual'),
     state: fc.constantFrom('complete', 'deleting'),
     isProtected: fc.constantFrom(true, undefined),
     disks: fc.array(
@@ -142,6 +143,8 @@ const kept = fc
     ),
   })
   .map((set) => setOf(set as Partial<KeptSet>));
+/** What is counted apart; any other event is of one kind. */
+const KINDS: Readonly<Record<string, string>> = { manual: 'manual', scheduled: 'scheduled' };
 const shelf = fc
   .array(kept, { maxLength: 30 })
   .map((sets) => sets.map((set, index) => ({ ...set, id: `s${index}` })));
@@ -163,8 +166,7 @@ test('whatever is on the shelf: what is protected, of no policy in force, or amo
           set.disks.some(({ owner }) => owner) && given.nowMs - set.createdAtMs >= MAX_AGE_MS;
         if (isTooOld) continue;
         assert.equal(set.policy, 'daily');
-        const kind = (each: KeptSet) =>
-          [each.domainUuid, each.policy, each.event === 'manual'].join();
+        const kind = (each: KeptSet) => [each.domainUuid, each.policy, KINDS[each.event]].join();
         const stays = sets.filter((each) => kind(each) === kind(set) && !gone.has(each.id));
         assert.ok(stays.length >= keepLast);
       }

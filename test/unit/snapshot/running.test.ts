@@ -84,13 +84,13 @@ test('events of libvirt’s: a set where a policy asks for one, none of what sip
   const made = world();
   made.policies = [policyOf({ name: 'up', on: ['started', 'lifecycle:resumed'], keepLast: 5 })];
   const life = new Life(made);
-  await life.room.onLifecycle({ uuid: UUID, event: 'stopped', reason: 'shutdown' });
+  await life.room.onEvent({ uuid: UUID, event: 'stopped', reason: 'shutdown' });
   assert.equal(made.jobs.size, 0);
-  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
+  await life.room.onEvent({ uuid: UUID, event: 'started' });
   // The hold suspends and resumes it.
-  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
+  await life.room.onEvent({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
   await life.settle();
-  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
+  await life.room.onEvent({ uuid: UUID, event: 'lifecycle', lifecycle: 'resumed' });
   await life.settle();
   assertTidy(made);
   assert.deepEqual(
@@ -150,7 +150,7 @@ async function setAt(
   made.policies = [policyOf({ name: 'p', on: [`lifecycle:${lifecycle}`] })];
   arrange(made);
   const life = new Life(made);
-  await life.room.onLifecycle({ uuid: UUID, event: 'lifecycle', lifecycle });
+  await life.room.onEvent({ uuid: UUID, event: 'lifecycle', lifecycle });
   await life.settle();
   assertTidy(made);
   assert.equal(made.guarded.size, 0);
@@ -190,10 +190,10 @@ test('a stop while a set is being made has its own; of what is being made alread
   made.policies = [policyOf({ name: 'p', on: ['stopped', 'started'], keepLast: 9 })];
   const life = new Life(made);
   await life.room.create(['vm']);
-  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
-  await life.room.onLifecycle({ uuid: UUID, event: 'started' });
+  await life.room.onEvent({ uuid: UUID, event: 'started' });
+  await life.room.onEvent({ uuid: UUID, event: 'started' });
   made.isActive = false;
-  await life.room.onLifecycle({ uuid: UUID, event: 'stopped', reason: 'destroyed' });
+  await life.room.onEvent({ uuid: UUID, event: 'stopped', reason: 'destroyed' });
   await life.settle();
   const events = [...made.catalogue.values()].map(({ event }) => event);
   assert.deepEqual(events, ['manual', 'started', 'stopped']);

@@ -28,18 +28,17 @@ export interface NewDomain {
 export function newDomain(xml: string, parts: NewDomainParts): NewDomain {
   const notes: string[] = [];
   const root = withAttributes(parseXml(xml), { id: undefined });
+  const all = { ...parts, oldName: child(root, 'name')?.text ?? '' };
   const changed = withChildren(root, (each) => {
     const change = AT_ROOT[each.name];
-    return change === undefined ? each : change(each, parts, notes);
+    return change === undefined ? each : change(each, all, notes);
   });
   return { xml: formatXml(changed), notes };
 }
 
-type Change = (
-  element: XmlElement,
-  parts: NewDomainParts,
-  notes: string[],
-) => XmlElement | undefined;
+type ChangeParts = NewDomainParts & { readonly oldName: string };
+
+type Change = (element: XmlElement, parts: ChangeParts, notes: string[]) => XmlElement | undefined;
 
 const AT_ROOT: Readonly<Record<string, Change>> = {
   name: (element, { name }) => withText(element, name),
@@ -60,7 +59,10 @@ const AT_ROOT: Readonly<Record<string, Change>> = {
 const DEVICES: Readonly<Record<string, Change>> = {
   disk,
   interface: networkInterface,
-  channel: withoutRuntimePath,
+  channel: (element, parts, notes) => hostEnd(withoutRuntimePath(element), parts, notes),
+  serial: hostEnd,
+  console: hostEnd,
+  parallel: hostEnd,
   vsock: (element) =>
     withChildren(element, (each) =>
       each.name === 'cid' ? elementOf('cid', { auto: 'yes' }) : each,
@@ -135,6 +137,25 @@ function networkInterface(element: XmlElement, { mac }: NewDomainParts): XmlElem
   );
   return { ...rest, children: [elementOf('mac', { address: mac() }), ...rest.children] };
 }
+
+/** Where a device of the guest ends on the host. A file among libvirt's logs that is named after the old domain is named after the new one. */
+function hostEnd(element: XmlElement, { name, oldName }: ChangeParts, notes: string[]): XmlElement {
+  const isPty = attribute(element, 'type') === 'pty';
+  return withChildren(withAttributes(element, { tty: undefined }), (each) => {
+    const key = HOST_ENDS[each.name];
+    const path = key && attribute(each, key);
+    if (key === undefined || !path?.startsWith('/')) return each;
+    if (isPty && each.name === 'source') return undefined;
+    if (path.startsWith(LOGS)) {
+      return withAttributes(each, { [key]: path.replaceAll(oldName, name) });
+    }
+    notes.push(`${element.name}: ${path} is the old domain's, too`);
+    return each;
+  });
+}
+
+const LOGS = '/var/log/libvirt/qemu/';
+const HOST_ENDS: Readonly<Record<string, string>> = { source: 'path', log: 'file' };
 
 /** libvirt makes one for each domain. */
 function withoutRuntimePath(channel: XmlElement): XmlElement {

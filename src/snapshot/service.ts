@@ -23,6 +23,7 @@ import { Prune } from './prune.ts';
 import { learnReason } from './reason.ts';
 import { type Recovered, recoverJobs } from './recover.ts';
 import { Removal } from './remove.ts';
+import { replacingJob } from './restore/data.ts';
 import { newSetId } from './set-id.ts';
 import { overtaken, SetFailure, takeSet } from './take.ts';
 import { holdTogether, oneTurn, type Seat } from './together.ts';
@@ -209,7 +210,10 @@ class Room implements Snapshots {
     const asked = await allOf(names.map((name) => this.#definition(name)));
     const domains = [...new Map(asked.map((each) => [each.domain.uuid, each])).values()];
     const taken = domains.find(({ domain }) => this.#slots.has(domain.uuid));
-    if (taken !== undefined) throw busy(taken.domain.name);
+    if (taken !== undefined) throw busy(taken.domain.name, 'a set of it is being taken');
+    const open = this.#parts.journal.open();
+    const replaced = domains.find(({ domain }) => replacingJob(open, domain.uuid));
+    if (replaced !== undefined) throw busy(replaced.domain.name, 'disks of it are being put back');
     const seats = holdTogether(this.#holds, domains.length);
     const turn = oneTurn(this.#parts.limit);
     const begun = domains.map(({ domain, xml }, index) => {
@@ -382,7 +386,6 @@ class Room implements Snapshots {
 
 const NO_DISK = 'no disk of it that is asked for is in RBD';
 
-function busy(domain: string): OperatingError {
-  const why = 'a set of it is being taken';
+function busy(domain: string, why: string): OperatingError {
   return new OperatingError({ code: 'busy', op: 'take snapshot set', subject: domain, why });
 }

@@ -141,7 +141,12 @@ export interface ObjectsDone {
 
 /** Of the `libvirt` role. */
 export interface DefineMethods {
-  /** @throws OperatingError refused: its name or UUID is another's */
+  /**
+   * A new domain. It may reach nothing of this host that no other domain here does: who may define what he likes is root.
+   * @throws OperatingError refused: it would; or its name is another's
+   */
+  mayDefine: { params: { readonly xml: string }; result: null };
+  /** As mayDefine, and then defines it. */
   define: { params: { readonly xml: string }; result: { readonly uuid: string } };
 }
 

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { WireError } from '../../wire/errors.ts';
+import type { JobRecord } from '../../wire/journal.ts';
 import type { RestoreAnswer, RestoreWay } from '../../wire/restore-api.ts';
 import type { ClonedDisk, RestoreDisk, RestoreRecord } from '../../wire/restore-protocol.ts';
 
@@ -63,6 +64,19 @@ export function restoredDomain(data: unknown): string | undefined {
 
 export function readFlattenData(data: unknown): FlattenData | null {
   return Flatten.safeParse(data).success ? (data as FlattenData) : null;
+}
+
+/** Of the open jobs the one that replaces the domain's disks now, or has to be finished first. */
+export function replacingJob(
+  open: readonly JobRecord[],
+  domainUuid: string,
+): JobRecord | undefined {
+  return open.find(({ data }) => {
+    const restore = readRestoreData(data)?.plan;
+    const isInPlace = restore?.way === 'in-place' || restore?.way === 'rollback';
+    const found = isInPlace ? restore : readUndoData(data)?.record;
+    return found?.domainUuid === domainUuid;
+  });
 }
 
 /** What Ceph keeps of a restore that can be undone. */

@@ -159,7 +159,7 @@ function notesOf({ keptFiles = [], disks }: SnapshotSet): readonly string[] {
 
 /** The definition, with the set's NVRAM as what its own begins as. */
 async function withDomain(
-  { draw, nvram: files }: RestoreParts,
+  { draw, libvirt, nvram: files }: RestoreParts,
   { ceph }: Cluster,
   set: SnapshotSet,
   plan: RestorePlan,
@@ -178,6 +178,7 @@ async function withDomain(
     mac: draw.mac,
     ...(template !== undefined && { nvram: { template, path } }),
   });
+  await libvirt.call('mayDefine', { xml }, DEADLINE_MS.libvirt);
   return { ...plan, notes: [...plan.notes, ...notes], domain: { name, uuid, xml } };
 }
 

@@ -22,6 +22,7 @@ import {
   readFlattenData,
   readRestoreData,
   readUndoData,
+  replacingJob,
   restoredDomain,
 } from './data.ts';
 import { decideUndo } from './decide.ts';
@@ -99,13 +100,7 @@ export class Restores {
 
   /** Of a job that replaces the domain's disks now, or has to be finished first: its id. */
   replacing(domainUuid: string): string | undefined {
-    const isIt = ({ data }: JobRecord) => {
-      const restore = readRestoreData(data)?.plan;
-      const isInPlace = restore?.way === 'in-place' || restore?.way === 'rollback';
-      const found = isInPlace ? restore : readUndoData(data)?.record;
-      return found?.domainUuid === domainUuid;
-    };
-    return this.#open().find(isIt)?.id;
+    return replacingJob(this.#open(), domainUuid)?.id;
   }
 
   /** Finishes, or takes back, what is open and does not run. Call it at start, and again and again. */

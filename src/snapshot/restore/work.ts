@@ -4,7 +4,7 @@
 import { allOf } from '../../wire/all-of.ts';
 import { type ErrorCode, OperatingError } from '../../wire/errors.ts';
 import type { Job } from '../../wire/journal.ts';
-import type { Cluster } from '../../wire/ports.ts';
+import type { Cluster, LibvirtPort } from '../../wire/ports.ts';
 import type { UndoAnswer } from '../../wire/restore-api.ts';
 import {
   type ClonedDisk,
@@ -95,13 +95,32 @@ export async function placeAll(
       return ceph.call('placeDisk', { id, disk: disk as ClonedDisk }, DEADLINE_MS.drop);
     }),
   );
-  if (domain === undefined) return;
+  if (domain !== undefined) await define(libvirt, domain);
+}
+
+/** Where it could not be told whether it was defined: a domain that is has to keep its disks. */
+async function define(
+  libvirt: LibvirtPort,
+  { uuid, xml }: NonNullable<RestorePlan['domain']>,
+): Promise<void> {
   try {
-    await libvirt.call('define', { xml: domain.xml }, DEADLINE_MS.libvirt);
+    await libvirt.call('define', { xml }, DEADLINE_MS.libvirt);
   } catch (error) {
-    // It may be defined all the same, and then has its disks.
-    if (error instanceof OperatingError && error.code === 'unavailable') throw new StaysOpen(error);
-    throw error;
+    if (!(error instanceof OperatingError) || error.code !== 'unavailable') throw error;
+    const isThere = await isDefined(libvirt, uuid);
+    if (isThere === undefined) throw new StaysOpen(error);
+    if (!isThere) throw error;
+  }
+}
+
+/** undefined: libvirt does not say. */
+async function isDefined(libvirt: LibvirtPort, domain: string): Promise<boolean | undefined> {
+  try {
+    await libvirt.call('lookUp', { domain }, DEADLINE_MS.libvirt);
+    return true;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return error.code === 'not-found' ? false : undefined;
   }
 }
 

@@ -13,6 +13,7 @@ import {
   STOPPED_DETAILS,
   VIR_ERR,
 } from 'node-libvirt';
+import { assertNoNewAccess } from '../../domain/host-access.ts';
 import type { ReleaseReason } from '../../wire/vocabulary.ts';
 import type {
   DomainSummary,
@@ -44,8 +45,14 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
       lastStop: ({ domain }) => onDomain(link, 'look up domain', domain, lastStopOf),
       domainXml: ({ domain, inactive }) =>
         onDomain(link, 'read domain', domain, (found) => found.xml({ isInactive: inactive })),
+      mayDefine: ({ xml }) =>
+        during({ op: 'define domain', subject: 'libvirt' }, async () => {
+          assertNoNewAccess(xml, await definitions(link.connection));
+          return null;
+        }),
       define: ({ xml }) =>
         during({ op: 'define domain', subject: 'libvirt' }, async () => {
+          assertNoNewAccess(xml, await definitions(link.connection));
           await using defined = await defineDomain(link.connection, xml);
           return { uuid: defined.uuid };
         }),
@@ -142,6 +149,12 @@ async function summaries(connection: Connection): Promise<DomainSummary[]> {
     isPersistent: persistent.has(uuid),
     hasManagedSave: saved.has(uuid),
   }));
+}
+
+/** Of the domains that are defined here, as they will start next. */
+async function definitions(connection: Connection): Promise<string[]> {
+  await using all = await listDomains(connection, { isPersistent: true });
+  return await Promise.all(all.domains.map((domain) => domain.xml({ isInactive: true })));
 }
 
 async function uuidsOf(connection: Connection, filter: DomainFilter): Promise<Set<string>> {

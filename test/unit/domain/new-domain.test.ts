@@ -29,6 +29,8 @@ const XML = `<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/do
     <interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/></interface>
     <channel type='unix'><source mode='bind' path='/run/libvirt/qemu/channel/7-web-1/org.qemu.guest_agent.0'/>
       <target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <serial type='file'><source path='/var/log/libvirt/qemu/web-1-serial.log'/><log file='/var/log/shared'/></serial>
+    <console type='pty' tty='/dev/pts/2'><source path='/dev/pts/2'/></console>
     <graphics type='vnc' port='5900' autoport='yes'/>
     <tpm model='tpm-crb'><backend type='emulator' version='2.0'><source type='dir' path='/tpm'/></backend></tpm>
     <vsock model='virtio'><cid auto='no' address='3'/></vsock>
@@ -60,6 +62,7 @@ test('what only one domain can have is new, also where it is said twice', () => 
     'seclabel',
     'alias',
     "path='/tpm'",
+    '/dev/pts',
     "address='3'",
   ])
     assert.ok(!xml.includes(gone), `${gone} is in ${xml}`);
@@ -70,6 +73,7 @@ test('what only one domain can have is new, also where it is said twice', () => 
     ['52:54:00:aa:00:01', '52:54:00:aa:00:02'],
   );
   assert.match(xml, /<cid auto='yes'\/>/);
+  assert.match(xml, /path='\/var\/log\/libvirt\/qemu\/web-2-serial\.log'/);
   assert.deepEqual(domain.wish, parseDomain(XML).wish);
 });
 
@@ -90,7 +94,7 @@ test('disks of the set have new images; a writable one that is not in it is left
   assert.match(xml, /<nvram template='\/var\/lib\/siphon\/nvram\/n'>/);
   assert.deepEqual(
     notes.map((note) => note.split(':')[0]),
-    ['disk vdb', 'vnc', 'tpm'],
+    ['disk vdb', 'serial', 'vnc', 'tpm'],
   );
 });
 

@@ -34,6 +34,14 @@ describe('errors', () => {
     ['a number for a source', '/v1/warm', { source: 5 }, /source/],
     ['a source over 4096', '/v1/warm', { source: 'x'.repeat(4097) }, /source/],
     ['dryRun left out', '/v1/evict', {}, /dryRun/],
+    [
+      'two ways to restore',
+      '/v1/restores',
+      { set: 's', rollback: true, as: 'x' },
+      /one of them at most/,
+    ],
+    ['a clone to nowhere', '/v1/restores', { set: 's', clone: 'vda' }, /clone goes with to/],
+    ['a new domain of no name', '/v1/restores', { set: 's', as: '../x' }, /letters, digits/],
     ['a body over 1 MiB', '/v1/warm', { source: 'x'.repeat(2 ** 20) }, /too large/],
   ];
   for (const [name, path, body, why] of WRONG) {

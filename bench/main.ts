@@ -1,8 +1,9 @@
-// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot ROUNDS JSON-FILE.
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore ROUNDS JSON-FILE.
 
 import { writeFile } from 'node:fs/promises';
 import { benchFill } from './fill.ts';
 import { benchHook, cleanUpHook } from './hook.ts';
+import { benchRestore } from './restore.ts';
 import { type BenchRow, formatRows } from './row.ts';
 import { benchSnapshot } from './snapshot.ts';
 
@@ -14,6 +15,8 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* await benchFill({ rounds: Number(rounds), scratchDir: '/var/lib/siphon', log });
   } else if (which === 'snapshot') {
     yield* benchSnapshot({ rounds: Number(rounds) });
+  } else if (which === 'restore') {
+    yield* benchRestore({ rounds: Number(rounds) });
   } else {
     try {
       yield* await benchHook({ rounds: Number(rounds) });

@@ -68,6 +68,12 @@ export interface RestoreRecord {
   readonly disks: readonly RestoreDisk[];
 }
 
+/** As Ceph has it. */
+export type FoundRestore = RestoreRecord & {
+  /** An old disk is in the trash no more: this cannot be undone. */
+  readonly isPurged?: true;
+};
+
 /** Of the `ceph` role, as the restore user. `id`: of the restore, by which what it makes is marked. */
 export interface RestoreMethods {
   poolName: { params: { readonly poolId: number }; result: { readonly name: string } };
@@ -126,7 +132,7 @@ export interface RestoreMethods {
   putRestore: { params: RestoreRecord; result: null };
   removeRestore: { params: RestoreRecord; result: null };
   /** Of all hosts, the newest first. */
-  findRestores: { params: Record<string, never>; result: readonly RestoreRecord[] };
+  findRestores: { params: Record<string, never>; result: readonly FoundRestore[] };
   /** What a set keeps of a file. */
   readKept: {
     params: { readonly set: Pick<SnapshotSet, 'id' | 'fsid' | 'disks'>; readonly what: StateKind };

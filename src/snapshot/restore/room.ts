@@ -4,13 +4,14 @@
 import { allOf } from '../../wire/all-of.ts';
 import { OperatingError, type WireError } from '../../wire/errors.ts';
 import type { Job, JobKind, JobRecord } from '../../wire/journal.ts';
+import type { Cluster } from '../../wire/ports.ts';
 import type {
   RestoreAnswer,
   RestoreRequest,
   RestoresAnswer,
   UndoAnswer,
 } from '../../wire/restore-api.ts';
-import type { RestoreRecord } from '../../wire/restore-protocol.ts';
+import type { FoundRestore, RestoreRecord } from '../../wire/restore-protocol.ts';
 import { DEADLINE_MS } from '../deadlines.ts';
 import { Jobs, StaysOpen } from '../jobs.ts';
 import type { Recovered } from '../recover.ts';
@@ -61,12 +62,30 @@ export class Restores {
       const plan = await planRestore(this.#parts, cluster, set, request);
       const job = this.#parts.journal.begin('restore', `${set.domainName} ${set.id}`, { plan });
       return this.#start(job, async () => {
-        if (plan.way !== 'rollback')
-          return this.#done(await restoreDisks(this.#parts, cluster, job, plan));
+        if (plan.way !== 'rollback') return this.#done(await this.#restore(cluster, job, plan));
         await untilDone(() => rollBack(cluster, job, plan));
         return this.#done(plan);
       });
     });
+  }
+
+  async #restore(cluster: Cluster, job: Job, plan: RestorePlan): Promise<RestorePlan> {
+    const restored = await restoreDisks(this.#parts, cluster, job, plan);
+    if (plan.way === 'in-place') await this.#forgetPurged(cluster, plan.domainUuid);
+    return restored;
+  }
+
+  /** Restores that can be undone no more. Whatever is wrong with that, the disks are back. */
+  async #forgetPurged({ ceph }: Cluster, domainUuid: string): Promise<void> {
+    try {
+      for (const { isPurged, ...record } of await ceph.call('findRestores', {}, DEADLINE_MS.look)) {
+        if (isPurged !== true || record.domainUuid !== domainUuid) continue;
+        await ceph.call('removeRestore', record, DEADLINE_MS.record);
+      }
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.#parts.log.warn({ error: error.toWire() }, 'purged restores are not forgotten yet');
+    }
   }
 
   /** By a restore's id, or a set's. Durably begun when it resolves. @throws OperatingError */
@@ -92,10 +111,14 @@ export class Restores {
 
   /** Those that can be undone, of all clusters. @throws OperatingError */
   async list(): Promise<RestoresAnswer> {
+    return { restores: (await this.#all()).filter(({ isPurged }) => isPurged !== true) };
+  }
+
+  async #all(): Promise<readonly FoundRestore[]> {
     const found = await allOf(
       this.#parts.clusters().map(({ ceph }) => ceph.call('findRestores', {}, DEADLINE_MS.look)),
     );
-    return { restores: found.flat().toSorted((a, b) => b.createdAtMs - a.createdAtMs) };
+    return found.flat().toSorted((a, b) => b.createdAtMs - a.createdAtMs);
   }
 
   /** Of a job that replaces the domain's disks now, or has to be finished first: its id. */
@@ -147,8 +170,7 @@ export class Restores {
   }
 
   async #find(id: string): Promise<RestoreRecord> {
-    const { restores } = await this.list();
-    const found = restores.find((each) => each.id === id || each.setId === id);
+    const found = (await this.#all()).find((each) => each.id === id || each.setId === id);
     if (found !== undefined) return found;
     const why = 'no restore is known that can be undone, by this id or of a set of this id';
     const hint = '`siphon restore --list` tells what can be undone.';

@@ -302,10 +302,13 @@ test('a restore that can be undone is recorded in its pools, and found', async (
     createdAtMs: 1,
     disks: [disk],
   };
+  await must('rbd', 'trash', 'mv', disk.name);
   await worker.call('putRestore', record, soon);
   const mine = async () =>
     (await worker.call('findRestores', {}, soon)).filter(({ id }) => id === record.id);
   assert.deepEqual(await mine(), [record]);
+  await must('rbd', 'trash', 'restore', `${pool}/${disk.oldId}`);
+  assert.deepEqual(await mine(), [{ ...record, isPurged: true }]);
   await worker.call('removeRestore', record, soon);
   assert.deepEqual(await mine(), []);
 });

@@ -60,6 +60,7 @@ describe('a config that is right', () => {
       timeout = "1.5s"
       [clusters.west.users]
       snapshot = "snapper"
+      restore = "restorer"
     `);
     const [east, west] = clusters;
     assert.deepEqual([east?.isDefault, west?.isDefault], [true, false]);
@@ -71,6 +72,7 @@ describe('a config that is right', () => {
     });
     assert.equal(west?.settings.timeoutMs, 1500);
     assert.equal(west?.settings.users.snapshot.name, 'snapper');
+    assert.equal(west?.settings.users.restore?.name, 'restorer');
     assert.ok(!('fsid' in (west?.settings ?? {})));
   });
 });

@@ -119,6 +119,17 @@ test('one user for all jobs gets them together, each grant once', () => {
   ]);
 });
 
+test('a user for restores is named where the config has one, and is nobody else', () => {
+  const users = { ...settings.users, restore: { name: 'r' } };
+  const [, , , restore, ...more] = capsFor({ ...settings, users }, pools);
+  assert.deepEqual([restore?.user.name, restore?.jobs, more], ['r', ['restore'], []]);
+  assert.deepEqual(restore?.osd.split(', '), [
+    'profile rbd pool=vms',
+    'profile rbd-read-only pool=images',
+    'profile rbd-read-only pool=more',
+  ]);
+});
+
 test('the README has the commands that the doctor prints', async () => {
   const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8');
   const named = (job: string) => ({ name: `siphon-${job}` });

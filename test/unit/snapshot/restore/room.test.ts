@@ -48,6 +48,15 @@ test('one disk of two; and of two restores the later has to be undone first', as
   await assert.rejects(life.room.undo(answer.id), { code: 'mismatch' });
 });
 
+test('what was purged cannot be undone, is not listed, and forgotten with the next restore', async () => {
+  const { world, life, answer } = await restored();
+  world.trash.delete('root-0');
+  assert.deepEqual((await life.room.list()).restores, []);
+  await assert.rejects(life.room.undo(answer.id), { code: 'not-found', why: /not in the trash/ });
+  const next = await (await life.room.begin(IN_PLACE)).finished;
+  assert.deepEqual(world.state.records, [next.id]);
+});
+
 test('a new domain has disks of its own, and is defined with them', async () => {
   const { world, answer } = await restored({ set: 's1', as: 'web-2', flatten: true });
   const { images, trash } = world.state;

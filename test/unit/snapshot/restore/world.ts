@@ -111,7 +111,11 @@ export class World {
       unprotectSnapshot: () => ({ was: 'absent' }),
       putRestore: (record: RestoreRecord) => void records.set(record.id, structuredClone(record)),
       removeRestore: ({ id }: RestoreRecord) => void records.delete(id),
-      findRestores: () => [...records.values()],
+      findRestores: () =>
+        [...records.values()].map((record) => {
+          const isThere = record.disks.every(({ oldId = '' }) => trash.has(oldId));
+          return isThere ? record : { ...record, isPurged: true };
+        }),
     };
   }
 

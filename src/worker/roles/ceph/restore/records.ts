@@ -2,12 +2,13 @@
 
 import { listNamespaces, type Pool } from 'ceph-napi';
 import { OperatingError } from '../../../../wire/errors.ts';
-import type { RestoreRecord } from '../../../../wire/restore-protocol.ts';
+import type { FoundRestore, NameAt, RestoreRecord } from '../../../../wire/restore-protocol.ts';
 import { during } from '../../../translate-error.ts';
 import type { Session } from '../connections.ts';
 import { readEntries, writeEntry } from '../omap.ts';
 import { openPool, placeOf } from '../open.ts';
 import { assertFsid, unlessMissing } from '../source.ts';
+import { type Names, readNames } from './names.ts';
 
 const OBJECT = 'siphon.restores';
 
@@ -28,7 +29,7 @@ export async function writeRestore(
 }
 
 /** Of all pools and their namespaces that the user may read. */
-export async function findRestores(session: Session): Promise<readonly RestoreRecord[]> {
+export async function findRestores(session: Session): Promise<readonly FoundRestore[]> {
   const found = new Map<string, RestoreRecord>();
   const look = async (name: string, namespace: string): Promise<readonly string[]> => {
     const open = await unlessMissing(openPool(session, name, namespace));
@@ -47,7 +48,42 @@ export async function findRestores(session: Session): Promise<readonly RestoreRe
   for (const name of await during(step, () => session.cluster.listPools())) {
     for (const namespace of await look(name, '')) await look(name, namespace);
   }
-  return [...found.values()].toSorted((a, b) => b.createdAtMs - a.createdAtMs);
+  const newestFirst = [...found.values()].toSorted((a, b) => b.createdAtMs - a.createdAtMs);
+  return await withPurged(session, newestFirst);
+}
+
+/** Each pool's names are read once. */
+async function withPurged(
+  session: Session,
+  records: readonly RestoreRecord[],
+): Promise<FoundRestore[]> {
+  const read = new Map<string, Names | undefined>();
+  const namesAt = async ({ poolId, namespace }: NameAt) => {
+    const place = `${poolId} ${namespace}`;
+    if (!read.has(place)) read.set(place, await namesIn(session, poolId, namespace));
+    return read.get(place);
+  };
+  const told: FoundRestore[] = [];
+  for (const record of records) {
+    let isPurged = false;
+    for (const { to, oldId } of record.disks) {
+      if (oldId === undefined) continue;
+      isPurged ||= (await namesAt(to))?.isTrashed(oldId) !== true;
+    }
+    told.push(isPurged ? { ...record, isPurged } : record);
+  }
+  return told;
+}
+
+async function namesIn(
+  session: Session,
+  poolId: number,
+  namespace: string,
+): Promise<Names | undefined> {
+  const open = await unlessMissing(openPool(session, poolId, namespace));
+  if (!open) return undefined;
+  await using pool = open;
+  return await readNames(session, pool);
 }
 
 async function recordsIn(session: Session, pool: Pool): Promise<RestoreRecord[]> {

@@ -4,6 +4,9 @@ import { OperatingError } from '../wire/errors.ts';
 import { formatXml } from './format-xml.ts';
 import { attribute, child, parseXml, type XmlElement } from './xml.ts';
 
+/** Where siphond keeps what the NVRAM of new domains begins as: `UUID_VARS.fd`. */
+export const NVRAM_FOLDER = '/var/lib/siphon/nvram';
+
 /** Each as a text that is the same for the same thing: paths, and whole elements that mean more than a path. */
 export function hostAccess(xml: string): ReadonlySet<string> {
   const found = new Set<string>();
@@ -41,7 +44,7 @@ function isHarmless(text: string, uuid: string): boolean {
   if (HARMLESS.some((pattern) => pattern.test(text))) return true;
   return (
     text === `/var/lib/libvirt/qemu/nvram/${uuid}_VARS.fd` ||
-    text === `/var/lib/siphon/nvram/${uuid}_VARS.fd`
+    text === `${NVRAM_FOLDER}/${uuid}_VARS.fd`
   );
 }
 

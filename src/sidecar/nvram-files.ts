@@ -9,12 +9,12 @@ import { OperatingError } from '../wire/errors.ts';
 export function nvramFilesAt(folder: string): NvramFiles {
   const pathOf = (uuid: string) => path.join(folder, `${uuid}_VARS.fd`);
   return {
+    pathOf,
     async keep(uuid, bytes) {
       const file = pathOf(uuid);
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
         await writeFile(file, bytes, { mode: 0o600, flush: true });
-        return file;
       } catch (cause) {
         if (!(cause instanceof Error && 'code' in cause)) throw cause;
         throw new OperatingError({ code: 'unavailable', op: 'write NVRAM', subject: file, cause });

@@ -2,7 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import path from 'node:path';
+import { NVRAM_FOLDER } from '../domain/host-access.ts';
 import { Restores } from '../snapshot/restore/room.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import { OperatingError } from '../wire/errors.ts';
@@ -13,7 +13,7 @@ import { nvramFilesAt } from './nvram-files.ts';
 import type { Stores, Workers } from './rooms.ts';
 
 export function openRestores(
-  { config, journal, catalogue, log }: Stores,
+  { journal, catalogue, log }: Stores,
   { clusters, libvirt }: Pick<Workers, 'clusters' | 'libvirt'>,
   snapshots: Pick<Snapshots, 'isTaking'>,
   onDefect: (error: unknown) => void,
@@ -25,7 +25,7 @@ export function openRestores(
     libvirt,
     findSet: (id) => findSet(catalogue.sets, clusters, id),
     isTaking: (uuid) => snapshots.isTaking(uuid),
-    nvram: nvramFilesAt(path.join(path.dirname(config.state.path), 'nvram')),
+    nvram: nvramFilesAt(NVRAM_FOLDER),
     draw: { uuid: randomUUID, mac: drawMac },
     host: hostname(),
     log,

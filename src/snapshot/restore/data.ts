@@ -5,6 +5,7 @@ import type { WireError } from '../../wire/errors.ts';
 import type { JobRecord } from '../../wire/journal.ts';
 import type { RestoreAnswer, RestoreWay } from '../../wire/restore-api.ts';
 import type { ClonedDisk, RestoreDisk, RestoreRecord } from '../../wire/restore-protocol.ts';
+import type { KeptFile, SnapshotSet } from '../../wire/vocabulary.ts';
 
 /** A disk, and how large it is. */
 export type PlannedDisk = RestoreDisk & { readonly sizeBytes: number };
@@ -15,7 +16,16 @@ export interface RestorePlan extends Omit<RestoreRecord, 'schema'> {
   readonly flattens: boolean;
   readonly notes: readonly string[];
   /** To be defined. */
-  readonly domain?: { readonly name: string; readonly uuid: string; readonly xml: string };
+  readonly domain?: {
+    readonly name: string;
+    readonly uuid: string;
+    readonly xml: string;
+    /** The set's copy that its own begins as. */
+    readonly nvram?: {
+      readonly set: Pick<SnapshotSet, 'id' | 'fsid' | 'disks'>;
+      readonly copy: NonNullable<KeptFile['copy']>;
+    };
+  };
   /** Of one disk, to attach. */
   readonly xml?: string;
 }

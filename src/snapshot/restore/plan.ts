@@ -1,6 +1,5 @@
 // What a restore is about to do: looked at, decided, written down. Nothing has changed when it is made.
 
-import { createHash } from 'node:crypto';
 import { parseDomain } from '../../domain/domain.ts';
 import { diskToAttach, newDomain } from '../../domain/new-domain.ts';
 import { allOf } from '../../wire/all-of.ts';
@@ -8,7 +7,7 @@ import { OperatingError } from '../../wire/errors.ts';
 import type { Cluster } from '../../wire/ports.ts';
 import type { RestoreRequest, RestoreWay } from '../../wire/restore-api.ts';
 import { formatImage } from '../../wire/source.ts';
-import type { KeptFile, SnapshotSet } from '../../wire/vocabulary.ts';
+import type { SnapshotSet } from '../../wire/vocabulary.ts';
 import { DEADLINE_MS } from '../deadlines.ts';
 import { snapshotName } from '../set-id.ts';
 import type { PlannedDisk, RestorePlan } from './data.ts';
@@ -45,7 +44,7 @@ export async function planRestore(
   if (request.as !== undefined) await assertNoDomain(parts, request.as);
   must(decideRestore(way, facts, domain), set.id);
   const plan = planOf(parts, set, request, facts);
-  return request.as === undefined ? plan : await withDomain(parts, cluster, set, plan, request.as);
+  return request.as === undefined ? plan : await withDomain(parts, set, plan, request.as);
 }
 
 /** @throws OperatingError */
@@ -160,7 +159,6 @@ function notesOf({ keptFiles = [], disks }: SnapshotSet): readonly string[] {
 /** The definition, with the set's NVRAM as what its own begins as. */
 async function withDomain(
   { draw, libvirt, nvram: files }: RestoreParts,
-  { ceph }: Cluster,
   set: SnapshotSet,
   plan: RestorePlan,
   name: string,
@@ -168,7 +166,7 @@ async function withDomain(
   const uuid = draw.uuid();
   const disks = new Map(plan.disks.map((disk) => [disk.target, disk.name]));
   const kept = set.keptFiles?.find(({ what, copy }) => what === 'nvram' && copy !== undefined);
-  const template = kept && (await files.keep(uuid, await copyOf(ceph, set, kept)));
+  const template = kept && files.pathOf(uuid);
   const path = `/var/lib/libvirt/qemu/nvram/${uuid}_VARS.fd`;
   const { xml, notes } = newDomain(set.domainXml, {
     name,
@@ -179,19 +177,8 @@ async function withDomain(
     ...(template !== undefined && { nvram: { template, path } }),
   });
   await libvirt.call('mayDefine', { xml }, DEADLINE_MS.libvirt);
-  return { ...plan, notes: [...plan.notes, ...notes], domain: { name, uuid, xml } };
-}
-
-/** @throws OperatingError corrupt: they are not the bytes that were kept */
-async function copyOf(
-  ceph: Cluster['ceph'],
-  set: SnapshotSet,
-  { what, copy }: KeptFile,
-): Promise<Buffer> {
-  const { base64 } = await ceph.call('readKept', { set, what }, DEADLINE_MS.record);
-  const bytes = Buffer.from(base64, 'base64');
-  if (createHash('sha256').update(bytes).digest('hex') === copy?.sha256) return bytes;
-  const why = 'its digest is not the one that the set has';
-  const subject = copy?.object ?? what;
-  throw new OperatingError({ code: 'corrupt', op: 'read kept file', subject, why });
+  const { id, fsid, disks: of } = set;
+  const nvram = kept?.copy && { set: { id, fsid, disks: of }, copy: kept.copy };
+  const domain = { name, uuid, xml, ...(nvram && { nvram }) };
+  return { ...plan, notes: [...plan.notes, ...notes], domain };
 }

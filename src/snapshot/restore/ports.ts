@@ -20,7 +20,8 @@ export interface RestoreParts
 
 /** Copies of UEFI variables that libvirt makes new domains' own of, when they first start. */
 export interface NvramFiles {
-  /** Gives its path. @throws OperatingError */
-  keep(domainUuid: string, bytes: Buffer): Promise<string>;
+  pathOf(domainUuid: string): string;
+  /** @throws OperatingError */
+  keep(domainUuid: string, bytes: Buffer): Promise<void>;
   drop(domainUuid: string): Promise<void>;
 }

@@ -1,6 +1,7 @@
 // The effects of a restore, in their order: clones, the record, the names, the definition. The journal knows each step before its effect;
 // on any failure all is put back as it was, which may be done again at any time.
 
+import { createHash } from 'node:crypto';
 import { allOf } from '../../wire/all-of.ts';
 import { type ErrorCode, OperatingError } from '../../wire/errors.ts';
 import type { Job } from '../../wire/journal.ts';
@@ -84,7 +85,7 @@ function cloneAll({ ceph }: Cluster, { id, disks }: RestorePlan): Promise<Restor
 
 /** Forward, from wherever it was left. The record comes first: it leads to what is in the trash. */
 export async function placeAll(
-  { libvirt }: Pick<RestoreParts, 'libvirt'>,
+  { libvirt, nvram }: Pick<RestoreParts, 'libvirt' | 'nvram'>,
   { ceph }: Cluster,
   plan: RestorePlan,
 ): Promise<void> {
@@ -95,14 +96,28 @@ export async function placeAll(
       return ceph.call('placeDisk', { id, disk: disk as ClonedDisk }, DEADLINE_MS.drop);
     }),
   );
-  if (domain !== undefined) await define(libvirt, domain);
+  if (domain === undefined) return;
+  if (domain.nvram) await nvram.keep(domain.uuid, await nvramOf(ceph, domain.nvram));
+  await define(libvirt, domain);
+}
+
+type NewDomain = NonNullable<RestorePlan['domain']>;
+
+/** @throws OperatingError corrupt: they are not the bytes that were kept */
+async function nvramOf(
+  ceph: Cluster['ceph'],
+  { set, copy }: NonNullable<NewDomain['nvram']>,
+): Promise<Buffer> {
+  const { base64 } = await ceph.call('readKept', { set, what: 'nvram' }, DEADLINE_MS.record);
+  const bytes = Buffer.from(base64, 'base64');
+  if (createHash('sha256').update(bytes).digest('hex') === copy.sha256) return bytes;
+  const why = 'its digest is not the one that the set has';
+  const subject = copy.object;
+  throw new OperatingError({ code: 'corrupt', op: 'read kept file', subject, why });
 }
 
 /** Where it could not be told whether it was defined: a domain that is has to keep its disks. */
-async function define(
-  libvirt: LibvirtPort,
-  { uuid, xml }: NonNullable<RestorePlan['domain']>,
-): Promise<void> {
+async function define(libvirt: LibvirtPort, { uuid, xml }: NewDomain): Promise<void> {
   try {
     await libvirt.call('define', { xml }, DEADLINE_MS.libvirt);
   } catch (error) {

@@ -178,7 +178,11 @@ export class Life {
       libvirt: libvirt as unknown as LibvirtPort,
       findSet: async () => SET,
       isTaking: () => this.isTaking,
-      nvram: { keep: async () => '/nvram', drop: async () => undefined },
+      nvram: {
+        pathOf: () => '/nvram',
+        keep: async () => undefined,
+        drop: async () => undefined,
+      },
       draw: { uuid: () => UUID.replaceAll('1', '9'), mac: () => '52:54:00:00:00:01' },
       host: 'h1',
       log: { info: () => undefined, warn: () => undefined },

@@ -21,6 +21,8 @@ export interface Client {
   remove<T>(path: string): Promise<T>;
   /** The lines of a watched job, up to its last. */
   watch(path: string, body: object): AsyncGenerator<JobLine>;
+  /** The same of a job that was begun already. */
+  watchJob(id: string): AsyncGenerator<JobLine>;
 }
 
 type Query = Record<string, string | undefined>;
@@ -47,6 +49,12 @@ export function createClient(sockets: Sockets = socketsFrom(process.env)): Clien
     async *watch(path, body) {
       const answer = await send(sockets, { method: 'POST', path, body, silenceMs: SILENCE_MS });
       yield* lines(answer);
+    },
+    async *watchJob(id) {
+      const path = `/v1/jobs/${encodeURIComponent(id)}/watch`;
+      yield* lines(
+        await send(sockets, { method: 'GET', path, body: undefined, silenceMs: SILENCE_MS }),
+      );
     },
   };
 }

@@ -15,6 +15,7 @@ import { addRestore } from './commands/restore.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
+import { addTransfer } from './commands/transfer.ts';
 import { addWarm } from './commands/warm.ts';
 import { reportError } from './output.ts';
 import { quietErrors, reportUsage } from './usage.ts';
@@ -44,6 +45,7 @@ for (const add of [
   addStart,
   addSnapshot,
   addRestore,
+  addTransfer,
   addPolicy,
   addJobs,
   addPause,

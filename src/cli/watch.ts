@@ -23,7 +23,7 @@ export interface Screen extends Disposable {
 }
 
 /** Progress goes to stderr, so that stdout holds results alone. While there is a screen, signals that end siphon are told. */
-export function createScreen(isJson: boolean): Screen {
+export function createScreen(isJson: boolean, whyLeft = 'left; siphond goes on with it'): Screen {
   const bars = isJson || !process.stderr.isTTY ? undefined : new MultiBar(BARS);
   const jobs = new Map<string, string | undefined>();
   let isOpen = true;
@@ -35,7 +35,7 @@ export function createScreen(isJson: boolean): Screen {
   };
   const leave = (signal: NodeJS.Signals) => {
     close();
-    reportError(goesOn(jobs), isJson);
+    reportError(goesOn(jobs, whyLeft), isJson);
     process.exit(128 + constants.signals[signal]);
   };
   for (const signal of ENDS) process.on(signal, leave);
@@ -69,7 +69,7 @@ const BARS = {
 const BESIDE = ' [] 100% | 1023.9 MiB of 1023.9 MiB | 999 s left'.length;
 
 /** `jobs`: by what is watched; undefined where siphond has not begun one yet. */
-function goesOn(jobs: ReadonlyMap<string, string | undefined>): OperatingError {
+function goesOn(jobs: ReadonlyMap<string, string | undefined>, why: string): OperatingError {
   const ids = [...jobs.values()].filter((id) => id !== undefined);
   const cancels = ids.map((id) => `siphon jobs --cancel ${id}`).join('; ');
   const hint = `\`siphon jobs\` shows it${cancels === '' ? '' : `; to end it: ${cancels}`}.`;
@@ -77,7 +77,7 @@ function goesOn(jobs: ReadonlyMap<string, string | undefined>): OperatingError {
     code: 'cancelled',
     op: 'watch',
     subject: [...jobs.keys()].join(' '),
-    why: 'left; siphond goes on with it',
+    why,
     hint,
   });
 }

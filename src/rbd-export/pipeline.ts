@@ -5,19 +5,19 @@ import { Pace } from './pace.ts';
 import type { Segment } from './segments.ts';
 import { SlotQueue } from './slot-queue.ts';
 
-export interface PipelinePorts {
+export interface PipelinePorts<S extends Segment = Segment> {
   /** How many chunks there is room for. */
   readonly slots: number;
   /** Fills the slot with the segment's bytes, all of them. */
-  read(slot: number, segment: Segment): Promise<void>;
+  read(slot: number, segment: S): Promise<void>;
   /** Reads of a segment may end in any order, and so do writes. */
-  write(slot: number, segment: Segment): Promise<void>;
+  write(slot: number, segment: S): Promise<void>;
   /** Told in the order of offsets; done with the slot when it resolves. */
-  hash(slot: number, segment: Segment): Promise<void>;
+  hash(slot: number, segment: S): Promise<void>;
   /** Told in the order of offsets, among `hash`. */
   hashHole(length: number): void;
   /** The segment is read, written and hashed. */
-  done(segment: Segment): void;
+  done(segment: S): void;
   /** How long a read may take before it is given up, in ms. */
   readonly readTimeoutMs: number;
 }
@@ -27,9 +27,9 @@ export interface PipelinePorts {
  * has one: it cannot lock up. At the first fault, or when `signal` aborts, nothing new begins; it rejects when all that
  * had begun has ended, so that the slots' memory is at rest.
  */
-export async function runPipeline(
-  segments: Iterable<Segment>,
-  ports: PipelinePorts,
+export async function runPipeline<S extends Segment>(
+  segments: Iterable<S> | AsyncIterable<S>,
+  ports: PipelinePorts<S>,
   signal?: AbortSignal,
 ): Promise<void> {
   const pump = new Pump(ports);
@@ -37,7 +37,7 @@ export async function runPipeline(
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) onAbort();
   try {
-    for (const segment of segments) await pump.take(segment);
+    for await (const segment of segments) await pump.take(segment);
     await pump.drain();
   } finally {
     signal?.removeEventListener('abort', onAbort);
@@ -45,15 +45,15 @@ export async function runPipeline(
   }
 }
 
-class Pump {
-  readonly #ports: PipelinePorts;
+class Pump<S extends Segment> {
+  readonly #ports: PipelinePorts<S>;
   readonly #pace: Pace;
   readonly #slots: SlotQueue;
   readonly #running = new Set<Promise<void>>();
   /** Resolves when all that came before was handed to the hashers. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(ports: PipelinePorts) {
+  constructor(ports: PipelinePorts<S>) {
     this.#ports = ports;
     this.#pace = new Pace(ports.slots, ports.readTimeoutMs);
     this.#slots = new SlotQueue(ports.slots, this.#pace.limit);
@@ -65,7 +65,7 @@ class Pump {
   }
 
   /** Begins a segment: a chunk as soon as there is a slot. */
-  async take(segment: Segment): Promise<void> {
+  async take(segment: S): Promise<void> {
     if (segment.kind === 'hole') {
       this.#follow(this.#turn.then(() => this.#ports.hashHole(segment.length)));
       return;
@@ -89,7 +89,7 @@ class Pump {
     await Promise.all(this.#running);
   }
 
-  async #carry(slot: number, segment: Segment): Promise<void> {
+  async #carry(slot: number, segment: S): Promise<void> {
     const reading = this.#read(slot, segment);
     const writing = reading.then(() => this.#ports.write(slot, segment));
     const handing = Promise.all([this.#turn, reading]).then(() => ({
@@ -104,7 +104,7 @@ class Pump {
     this.#slots.release(slot);
   }
 
-  async #read(slot: number, segment: Segment): Promise<void> {
+  async #read(slot: number, segment: S): Promise<void> {
     const startedAt = performance.now();
     await this.#ports.read(slot, segment);
     this.#slots.setLimit(this.#pace.learn(performance.now() - startedAt));

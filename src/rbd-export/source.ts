@@ -35,10 +35,13 @@ export class Source implements AsyncDisposable {
   }
 
   /** @throws OperatingError `mismatch` (another cluster), `not-found`, `denied`, `unavailable` */
-  static async open({ ceph, ids, name }: Pick<FillSpec, 'ceph' | 'ids' | 'name'>): Promise<Source> {
+  static async open(
+    { ceph, ids, name }: Pick<FillSpec, 'ceph' | 'ids' | 'name'>,
+    identity: 'fill' | 'snapshot' = 'fill',
+  ): Promise<Source> {
     const subject = formatSource(name);
     await using stack = new AsyncDisposableStack();
-    const cluster = stack.use(await connect(ceph));
+    const cluster = stack.use(await connect(ceph, identity));
     await assertCluster(cluster, ceph, ids);
     return await withCeph('open source', subject, async () => {
       const pool = await cluster.openPool(ids.poolId, ids.namespace);
@@ -91,9 +94,9 @@ export class Source implements AsyncDisposable {
 }
 
 /** A cluster that cannot be entered proves nothing about what is in it: never `not-found`. */
-async function connect(ceph: CephSettings): Promise<Cluster> {
+async function connect(ceph: CephSettings, identity: 'fill' | 'snapshot'): Promise<Cluster> {
   const { conf, timeoutMs } = ceph;
-  const { name: user, keyring } = ceph.users.fill;
+  const { name: user, keyring } = ceph.users[identity];
   const subject = `client.${user.replace(/^client\./, '')} by ${conf}`;
   try {
     return await withCeph('connect', subject, () =>

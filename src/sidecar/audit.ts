@@ -19,6 +19,8 @@ export type Change =
   | 'snapshot prune'
   | 'restore'
   | 'restore undo'
+  | 'export'
+  | 'import'
   | 'cancel'
   | 'pause'
   | 'resume'

@@ -7,6 +7,7 @@ import type { Cache, Recovery } from '../cache/index.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import { LOOK_MS_MAX, type Schedules } from '../snapshot/schedule/schedules.ts';
 import type { Snapshots } from '../snapshot/service.ts';
+import type { Transfers } from '../snapshot/transfer/service.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
@@ -28,6 +29,7 @@ export interface Background {
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'recover'>;
   readonly schedules: Schedules;
+  readonly transfers: Pick<Transfers, 'recover'>;
   readonly spool: Spool;
   readonly policies: Policies;
   readonly configFile: string;
@@ -79,6 +81,7 @@ export async function startBackground(
     everyMs,
   });
   restoring.poke();
+  loop('interrupted imports', () => parts.transfers.recover(), { everyMs }).poke();
   // Also of a worker that was still on its way out when libvirt was connected.
   const lettingGo = loop('held guests', (signal) => snapshots.letGo(signal), {
     everyMs,

@@ -7,7 +7,14 @@ import type { Logger } from 'pino';
 import type { JobShelf } from '../cache/catalogue/jobs.ts';
 import type { JobLine } from '../wire/api.ts';
 import { OperatingError, type WireError } from '../wire/errors.ts';
-import type { Job, JobKind, JobProgress, JobRecord, Journal } from '../wire/journal.ts';
+import {
+  type Job,
+  type JobKind,
+  type JobProgress,
+  type JobRecord,
+  type Journal,
+  SIPHOND_STOPS,
+} from '../wire/journal.ts';
 import type { Base } from '../wire/vocabulary.ts';
 
 /** No list is longer, whatever was asked for. */
@@ -211,12 +218,12 @@ function cancelled({ kind, subject }: JobRecord): OperatingError {
   return new OperatingError({ code: 'cancelled', op: kind, subject, why });
 }
 
-const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set(['start', 'evict']);
+const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set(['start', 'evict', 'export']);
 
 function stopped({ kind, subject }: JobRecord): OperatingError {
   const isLeft = NOT_TAKEN_UP.has(kind);
   const hint = isLeft ? 'Ask for it again.' : 'It goes on when siphond is up again.';
-  return new OperatingError({ code: 'cancelled', op: kind, subject, why: 'siphond stops', hint });
+  return new OperatingError({ code: 'cancelled', op: kind, subject, why: SIPHOND_STOPS, hint });
 }
 
 /** The wire face of whatever a job threw; a defect is thrown on. */

@@ -37,6 +37,7 @@ export interface ServiceParts {
   readonly sets: SetCatalogue;
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'begin' | 'undo' | 'list'>;
+  readonly transfers: Services['transfers'];
   readonly start: StartParts;
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
@@ -72,6 +73,7 @@ export function bindServices(parts: ServiceParts): Services {
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
+    transfers: parts.transfers,
     listPolicies: async () => {
       const { current: policies, problems } = parts.policies;
       return {

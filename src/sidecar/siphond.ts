@@ -35,6 +35,7 @@ import { startServers } from './server/servers.ts';
 import { bindServices } from './services.ts';
 import { openSpool, type Spool, spoolFolders } from './spool.ts';
 import { readStatus } from './status.ts';
+import { openTransfers } from './transfers.ts';
 
 export interface SiphondParts {
   /** The config's main file, which a reload reads again, and what it said. */
@@ -81,7 +82,10 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const snapshots = openSnapshots(stores, workers, policies, onDefect);
   listeners.push((event) => tellSnapshots(snapshots, event, log));
   const restores = openRestores(stores, workers, snapshots, onDefect);
-  life.defer(() => settle([cache.settled(), snapshots.idle(), restores.idle()], log));
+  const transfers = await openTransfers(stores, workers, onDefect);
+  const work = { snapshots, restores, transfers };
+  const idle = () => Object.values(work).map((each) => each.idle());
+  life.defer(() => settle([cache.settled(), ...idle()], log));
   const domains = openDomains(stores, workers, cache, snapshots, restores);
   const look = life.use(startLook(domains, log));
   listeners.push((event) => isChange(event) && look.poke());
@@ -92,19 +96,14 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const reload = createReload({ file: configFile, load, checked, apply, log });
   const rest = { spool, policies, reload, pauses, fillGroup };
   const seen = { ...domains, config, startedAtMs, libvirt, cache, journal, ...rest };
+  const rooms = { cache, recovery, ...work, ...rest, clusters };
   const services = bindServices({
-    cache,
-    clusters,
+    ...rooms,
     cephDeadlineMs: () => workers.cephDeadlineMs,
     hook: domains.hook,
     journal,
     sets: catalogue.sets,
-    snapshots,
-    restores,
     start: { libvirt, journal, onDefect, bases: domains.bases },
-    policies,
-    pauses,
-    reload,
     metrics,
     workerRestarts: () => ({ ceph: clusters.restarts(), libvirt: libvirt.restarts() }),
     status: () => readStatus({ ...seen, clusters: clusters.all }),
@@ -115,22 +114,21 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const schedules = openSchedules(stores, workers, policies, snapshots);
   const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
-  const rooms = { cache, recovery, snapshots, restores, schedules, clusters };
-  await startBackground({ config, log, ...rooms, ...rest, configFile, onHangup, onLibvirt }, life);
-  life.defer(() => journal.stop());
-  life.defer(() => finishSets(snapshots));
+  const late = { ...rooms, schedules, configFile, onHangup, onLibvirt };
+  await startBackground({ config, log, ...late }, life);
+  life.defer(() => finishSets(snapshots).then(() => journal.stop()));
   return life.move();
 }
 
-/** Nobody waits any more for a start that siphond's end cut off: the operator asks again. */
+/** Nobody waits any more for a start or an export that siphond's end cut off: the operator asks again. */
 function openJournal(parts: JournalParts): JobJournal {
   const journal = createJournal(parts);
   for (const { id, kind, subject } of journal.open()) {
-    if (kind !== 'start') continue;
+    if (kind !== 'start' && kind !== 'export') continue;
     const why = 'siphond ended in the middle of it';
     journal
       .resume(id)
-      .failed({ code: 'cancelled', op: 'start', subject, why, hint: 'Ask for it again.' });
+      .failed({ code: 'cancelled', op: kind, subject, why, hint: 'Ask for it again.' });
   }
   return journal;
 }

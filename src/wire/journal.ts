@@ -11,6 +11,8 @@ export const JOB_KINDS = [
   'restore',
   'undo-restore',
   'flatten',
+  'export',
+  'import',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */
@@ -53,6 +55,9 @@ export interface Job {
   /** Aborted when an operator cancels the job or siphond stops. */
   readonly signal: AbortSignal;
 }
+
+/** Why siphond's end aborts a job: it is not the operator's wish. */
+export const SIPHOND_STOPS = 'siphond stops';
 
 export interface Journal {
   begin(kind: JobKind, subject: string, data: unknown): Job;

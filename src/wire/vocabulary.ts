@@ -240,6 +240,20 @@ export interface KeptFile {
   readonly why?: string;
 }
 
+/** The state of disks that a set was imported as: that of a set of another place, by ids that are never used again. */
+export interface ImportedFrom {
+  readonly fsid: string;
+  readonly setId: string;
+  readonly disks: readonly {
+    readonly target: string;
+    readonly poolId: number;
+    readonly namespace: string;
+    readonly imageId: string;
+    readonly snapId: number;
+    readonly sizeBytes: number;
+  }[];
+}
+
 /** A snapshot set as it is kept in the catalogue and in siphon's omap (schema 1). */
 export interface SnapshotSet {
   readonly schema: 1;
@@ -269,6 +283,8 @@ export interface SnapshotSet {
   readonly keptFiles?: readonly KeptFile[];
   /** The domain's XML, without passwords. */
   readonly domainXml: string;
+  /** Its disks are copies, made by an import: no policy counts it. */
+  readonly imported?: ImportedFrom;
   /** An operator's "keep": nothing removes it. */
   readonly isProtected?: true;
 }

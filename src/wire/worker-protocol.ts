@@ -4,6 +4,7 @@
 import type { WireError } from './errors.ts';
 import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
+import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
   Ability,
@@ -19,7 +20,7 @@ import type {
   Verification,
 } from './vocabulary.ts';
 
-export type WorkerRole = 'ceph' | 'libvirt' | 'fill';
+export type WorkerRole = 'ceph' | 'libvirt' | 'fill' | 'transfer';
 
 /** A frame longer than this is a defect: the peer is killed. Domain XML may be some MB. */
 export const FRAME_BYTES_MAX = 32 * 1024 * 1024;
@@ -129,7 +130,7 @@ export interface SnapshotAt {
 }
 
 /** The `ceph` role: one worker a cluster, kept warm. */
-export interface CephMethods extends ArmMethods, RestoreMethods {
+export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMethods {
   /** Who is there, as this user's connection sees it, and who that is (`client.4123`); not stated: the fill user's. */
   status: {
     params: { readonly as?: 'fill' | 'snapshot' | 'restore' };

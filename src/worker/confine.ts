@@ -24,7 +24,12 @@ export function confine(roles: Roles, { role, uri }: Bounds): Roles {
       return start(settings, emit);
     };
   };
-  return { ceph: only('ceph'), libvirt: only('libvirt'), fill: only('fill') };
+  return {
+    ceph: only('ceph'),
+    libvirt: only('libvirt'),
+    fill: only('fill'),
+    transfer: only('transfer'),
+  };
 }
 
 function checkUri({ uri }: LibvirtSettings, only: string | undefined): void {

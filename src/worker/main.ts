@@ -29,6 +29,7 @@ function work(): void {
     ceph: async () => (await import('./roles/ceph.ts')).startCephRole,
     libvirt: async () => (await import('./roles/libvirt.ts')).startLibvirtRole,
     fill: async () => (await import('./roles/fill.ts')).startFillRole,
+    transfer: async () => (await import('./roles/transfer.ts')).startTransferRole,
   };
   serve({
     stream,

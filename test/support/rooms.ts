@@ -31,9 +31,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     node: PURE,
   },
   'src/systemd': { rooms: [], packages: ['koffi'], node: '*' },
-  'src/rbd-export': { rooms: ['src/wire', 'src/trust'], packages: ['ceph-napi'], node: '*' },
+  'src/export-file': { rooms: ['src/wire'], packages: ['zod'], node: PURE },
+  'src/rbd-export': {
+    rooms: ['src/wire', 'src/trust', 'src/export-file'],
+    packages: ['ceph-napi'],
+    node: '*',
+  },
   'src/worker': {
-    rooms: ['src/wire', 'src/domain', 'src/rbd-export', 'src/systemd'],
+    rooms: ['src/wire', 'src/domain', 'src/rbd-export', 'src/export-file', 'src/systemd'],
     packages: ['ceph-napi', 'node-libvirt', 'koffi'],
     node: '*',
   },
@@ -62,7 +67,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     node: '*',
   },
-  'src/cli': { rooms: ['src/wire'], packages: ['commander', 'cli-progress'], node: '*' },
+  'src/cli': {
+    rooms: ['src/wire', 'src/export-file'],
+    packages: ['commander', 'cli-progress'],
+    node: '*',
+  },
 };
 
 /** The room of a file: the longest folder of the table that holds it. */

@@ -17,6 +17,8 @@ const wholeObjectFlag = 2; // RBD_DIFF_ITERATE_FLAG_WHOLE_OBJECT
 
 /** `[offset, length]` in bytes. */
 export type Extent = readonly [offset: number, length: number];
+/** An {@link Extent}, and whether there may be data now: else it was, and is zeros. */
+export type ChangedExtent = readonly [offset: number, length: number, exists: boolean];
 
 export interface ExtentOptions {
   /** Also what a clone's parent has (default): else holes of the clone are holes, whatever the parent holds. */
@@ -41,15 +43,38 @@ export async function allocatedExtents(
   image: Image,
   options: ExtentOptions = {},
 ): Promise<Extent[]> {
+  const extents: [number, number][] = [];
+  await iterate(image, options, (offset, length, exists) => {
+    if (exists) append(extents, offset, length);
+  });
+  return merged(extents);
+}
+
+/**
+ * As {@link allocatedExtents}, and what became zeros since `fromSnapshot` too, in order of offset, not merged.
+ */
+export async function changedExtents(
+  image: Image,
+  options: ExtentOptions & { readonly fromSnapshot: string | number },
+): Promise<ChangedExtent[]> {
+  const extents: ChangedExtent[] = [];
+  await iterate(image, options, (...extent) => void extents.push(extent));
+  return extents.toSorted(([a], [b]) => a - b);
+}
+
+async function iterate(
+  image: Image,
+  options: ExtentOptions,
+  take: (offset: number, length: number, exists: boolean) => void,
+): Promise<void> {
   const { includeParent = true, wholeObject = true, fromSnapshot = null, signal } = options;
   const offset = options.offset ?? 0;
   const length = options.length ?? (await image.size()) - offset;
   assertSize(offset, 'offset');
   assertSize(length, 'length');
-  const extents: [number, number][] = [];
   const pointer = koffi.register((at: number | bigint, size: number | bigint, exists: number) => {
     if (signal?.aborted) return -errno.ECANCELED;
-    if (exists !== 0) append(extents, Number(at), Number(size));
+    take(Number(at), Number(size), exists !== 0);
     return 0;
   }, koffi.pointer(callback));
   try {
@@ -64,7 +89,6 @@ export async function allocatedExtents(
   } finally {
     koffi.unregister(pointer);
   }
-  return merged(extents);
 }
 
 /** Most come in order: then they are merged as they come. */

@@ -15,7 +15,13 @@ export {
 } from './cluster.ts';
 export { type CopyOptions, copyImage, deepCopyImage, type SparseCopyOptions } from './copy.ts';
 export { CephError, check, errno, errnoName, isErrno, LibraryError } from './errors.ts';
-export { allocatedExtents, type Extent, type ExtentOptions } from './extents.ts';
+export {
+  allocatedExtents,
+  type ChangedExtent,
+  changedExtents,
+  type Extent,
+  type ExtentOptions,
+} from './extents.ts';
 export { flattenImage } from './flatten.ts';
 export { type GroupSnapshot, type GroupSnapshotMember, groupSnapshot } from './group-snapshots.ts';
 export {

@@ -16,6 +16,7 @@ import { addPolicyReads } from './routes-policies.ts';
 import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
+import { addTransferChanges } from './routes-transfers.ts';
 import type { Services } from './services.ts';
 
 /** Of these in flight, one more is told to come again: a bound on memory, not on anybody's work. */
@@ -75,6 +76,7 @@ function addChanges(app: FastifyInstance, parts: ChangeParts): void {
   addBaseChanges(app, parts);
   addSnapshotChanges(app, parts);
   addRestoreChanges(app, parts);
+  addTransferChanges(app, parts);
   addJobChanges(app, parts);
 }
 

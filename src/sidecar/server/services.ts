@@ -2,6 +2,7 @@
 
 import type { Verdict } from '../../hook/decide.ts';
 import type { HookRequest } from '../../hook/events.ts';
+import type { Transfers } from '../../snapshot/transfer/service.ts';
 import type {
   BasesAnswer,
   DescribeRequest,
@@ -53,6 +54,7 @@ export interface Services {
   restore(request: RestoreRequest): Promise<LongWork>;
   undoRestore(id: string): Promise<LongWork>;
   listRestores(): Promise<RestoresAnswer>;
+  readonly transfers: Pick<Transfers, 'export' | 'import'>;
   listPolicies(): Promise<PoliciesAnswer>;
   testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;

@@ -16,6 +16,7 @@ import { restoreHandlers } from './ceph/restore/methods.ts';
 import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
+import { settleImport } from './transfer/import-end.ts';
 
 function librbdAbilities(): readonly Ability[] {
   return abilities().map(({ symbol, present, without }) => {
@@ -59,6 +60,8 @@ export const startCephRole = ((settings) => {
       putSet: (set) => connections.as('snapshot', (session) => putSet(session, set)),
       removeSet: (set) => connections.as('snapshot', (session) => removeSet(session, set)),
       findSets: () => connections.as('snapshot', findSets),
+      settleImport: (ref, { signal }) =>
+        connections.as('restore', (session) => settleImport(session, ref, signal)),
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),
       ...restoreHandlers(connections),
       readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),

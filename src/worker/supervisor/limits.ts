@@ -35,4 +35,6 @@ export const WORKER_LIMITS: Readonly<Record<WorkerRole, WorkerLimits>> = {
   // libvirtd holds answers back while a hook runs for a domain: patience costs a thread, a kill costs all other calls.
   libvirt: { ...COMMON, graceMs: 60_000, callsMax: 16, threads: 24 },
   fill: { ...COMMON, callsMax: 1, threads: 16 },
+  // Letting go of what it writes takes a call or two of librados, with their timeouts.
+  transfer: { ...COMMON, graceMs: 60_000, callsMax: 1, threads: 16 },
 };

@@ -8,12 +8,13 @@ const role = async (): Promise<StartRole> => (settings) => {
   started.push(settings);
   return { handlers: {} };
 };
-const within = (bounds: Bounds) => confine({ ceph: role, libvirt: role, fill: role }, bounds);
+const roles = { ceph: role, libvirt: role, fill: role, transfer: role };
+const within = (bounds: Bounds) => confine(roles, bounds);
 const LIBVIRT = { role: 'libvirt', uri: 'qemu:///system' };
 const ignore = () => undefined;
 
 test('a worker that was started as one role takes no other', async () => {
-  for (const other of ['ceph', 'fill'] as const)
+  for (const other of ['ceph', 'fill', 'transfer'] as const)
     await assert.rejects(within(LIBVIRT)[other](), { code: 'denied', why: /as libvirt alone/ });
   const fill = await within({ role: 'fill', uri: undefined }).fill();
   assert.deepEqual(fill(null, ignore).handlers, {});

@@ -44,9 +44,10 @@ function start() {
   const said: FromWorker[] = [];
   const waiting: (() => void)[] = [];
   const ended = Promise.withResolvers<Promise<unknown>>();
+  const startRole = async () => role;
   serve({
     stream: far,
-    roles: { ceph: async () => role, libvirt: async () => role, fill: async () => role },
+    roles: { ceph: startRole, libvirt: startRole, fill: startRole, transfer: startRole },
     onEnd: ended.resolve,
   });
   const channel = openChannel<ToWorker>(near, {

@@ -104,7 +104,7 @@ export async function removeSet(session: Session, set: SnapshotSet): Promise<nul
 }
 
 /** Records that this siphon cannot read (a newer one's) are named in the log and left alone. */
-async function setsIn(session: Session, pool: Pool): Promise<SnapshotSet[]> {
+export async function setsIn(session: Session, pool: Pool): Promise<SnapshotSet[]> {
   const sets: SnapshotSet[] = [];
   for (const [id, value] of await readEntries(session, pool, OBJECT)) {
     const set = parseSet(value.toString('utf8'));

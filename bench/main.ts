@@ -1,6 +1,7 @@
-// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore ROUNDS JSON-FILE.
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|export ROUNDS JSON-FILE.
 
 import { writeFile } from 'node:fs/promises';
+import { benchExport } from './export.ts';
 import { benchFill } from './fill.ts';
 import { benchHook, cleanUpHook } from './hook.ts';
 import { benchRestore } from './restore.ts';
@@ -17,6 +18,8 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* benchSnapshot({ rounds: Number(rounds) });
   } else if (which === 'restore') {
     yield* benchRestore({ rounds: Number(rounds) });
+  } else if (which === 'export') {
+    yield* benchExport({ rounds: Number(rounds) });
   } else {
     try {
       yield* await benchHook({ rounds: Number(rounds) });

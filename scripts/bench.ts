@@ -1,11 +1,11 @@
-// npm run bench -- fill|hook|snapshot|restore [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
+// npm run bench -- fill|hook|snapshot|restore|export [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
 
 import { copyFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { command, labFor, ROOT } from './command.ts';
 
-const ROUNDS: Readonly<Record<string, number>> = { fill: 5, hook: 20, snapshot: 25, restore: 10 };
+const ROUNDS: Readonly<Record<string, number>> = { fill: 5, hook: 20, snapshot: 25, restore: 10, export: 5 };
 const SECONDS_MAX = 40 * 60;
 
 const { values, positionals } = parseArgs({
@@ -30,7 +30,7 @@ if (
   positionals.length !== 1 ||
   !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 100)
 ) {
-  console.error('npm run bench -- fill|hook|snapshot|restore [--json FILE] [--rounds 1..100]');
+  console.error('npm run bench -- fill|hook|snapshot|restore|export [--json FILE] [--rounds 1..100]');
   process.exitCode = 2;
 } else {
   const result = path.join(ROOT, `.bench-${process.pid}.log`);

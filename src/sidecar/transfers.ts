@@ -1,7 +1,7 @@
 // Exports and imports, given what they need.
 
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { createTransfers, type Transfers } from '../snapshot/transfer/service.ts';
@@ -23,6 +23,8 @@ export async function openTransfers(
 ): Promise<Transfers> {
   const folder = path.join(path.dirname(config.api.socket), STREAMS_FOLDER);
   await mkdir(folder, { recursive: true, mode: 0o755 });
+  // Those of workers that were killed: no worker of this life is there yet.
+  for (const name of await readdir(folder)) await rm(path.join(folder, name), { force: true });
   const program = { ...workerProgram(), adopt: fillGroup.adopt };
   return createTransfers({
     journal,

@@ -25,17 +25,17 @@ async function sh(script: string): Promise<string> {
 const CONFIG = `
 [clusters.second]
 conf = "/etc/ceph/ceph2.conf"
-users = { fill = "siphon-fill", snapshot = "siphon-snapshot", publish = "siphon-publish" }
+users = { fill = "siphon-fill", snapshot = "siphon-snapshot", publish = "siphon-publish", restore = "siphon-restore" }
 [clusters.first]
 conf = "/etc/ceph/ceph.conf"
 default = true
-users = { fill = "siphon-fill", snapshot = "siphon-snapshot", publish = "siphon-publish" }
+users = { fill = "siphon-fill", snapshot = "siphon-snapshot", publish = "siphon-publish", restore = "siphon-restore" }
 `;
 
 before(async () => {
   await labSh('up', '--dir', dir, '--clusters', '2');
   await sh(`bash ${project}/test/lab/support/prepare-host.sh`);
-  await sh(`for user in fill snapshot publish; do
+  await sh(`for user in fill snapshot publish restore; do
       ceph -c /etc/ceph/ceph2.conf auth get-or-create client.siphon-$user mon 'profile rbd' osd 'profile rbd' \
         -o /etc/ceph/ceph2.client.siphon-$user.keyring
     done
@@ -76,4 +76,21 @@ test('where that cannot be told, or is neither, nothing is taken, and that is sa
   assert.match(await takeSet('either', 6789, 6799), /could not tell which cluster it is in/);
   assert.match(await takeSet('neither', 6809), /in no configured cluster.*10\.77\.0\.1:6809/);
   assert.deepEqual(await both(), taken);
+});
+
+test('a set goes from one to the other and is the same there, and so is what changed after it', async () => {
+  const [set] = JSON.parse(await takeSet('first', 6789)) as [{ id: string }];
+  await sh(`head -c 1M /dev/urandom >/tmp/new
+    qemu-io -f raw -c 'write -q -s /tmp/new 3M 1M' rbd:vms/both`);
+  const [later] = JSON.parse(await takeSet('first', 6789)) as [{ id: string }];
+  const digest = (conf: string, image: string) =>
+    sh(`rbd -c /etc/ceph/${conf}.conf export --no-progress ${image} - | sha256sum`);
+  for (const [id, since] of [[set.id], [later.id, set.id]]) {
+    const more = since === undefined ? '' : `--since ${since}`;
+    await sh(
+      `siphon export ${id} ${more} --to - | siphon import - --to vms --cluster second --name away`,
+    );
+    const away = await digest('ceph2', `vms/away@siphon.${id}`);
+    assert.equal(away, await digest('ceph', `vms/both@siphon.${id}`));
+  }
 });

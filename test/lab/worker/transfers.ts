@@ -12,7 +12,6 @@ import type {
   TransferMethods,
 } from '../../../src/wire/transfer-protocol.ts';
 import type { SetDisk, SnapshotSet } from '../../../src/wire/vocabulary.ts';
-import type { CephSettings } from '../../../src/wire/worker-protocol.ts';
 import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
 import { must, sh } from '../support/host.ts';
 import { json, log, PROGRAM } from './ceph-worker.ts';
@@ -143,27 +142,3 @@ export async function importFrom({
 /** SHA-256 of what `rbd export` makes of it. */
 export const sha256Of = (image: string): Promise<string> =>
   sh(`rbd export --no-progress '${image}' - | sha256sum | cut -d' ' -f1`);
-
-/** A user that may write images in these pools, and nothing else. */
-export async function publishUser(
-  t: { after(undo: () => Promise<unknown>): void },
-  caps: string,
-): Promise<CephSettings['users']['publish']> {
-  const name = `x${process.pid}x${(count += 1)}`;
-  const keyring = `/tmp/${name}.keyring`;
-  await must(
-    'ceph',
-    'auth',
-    'get-or-create',
-    `client.${name}`,
-    'mon',
-    'allow r',
-    'osd',
-    caps,
-    '-o',
-    keyring,
-  );
-  t.after(() => must('ceph', 'auth', 'rm', `client.${name}`));
-  t.after(() => must('rm', '-f', keyring));
-  return { name, keyring };
-}

@@ -34,7 +34,8 @@ export async function planDisks(
   throw refused(`${placeOf(pool)}/${taken.name}`, why, hint);
 }
 
-function namesFor({ state, set }: Header, name: string | undefined): ImportDisk[] {
+/** @throws OperatingError refused: two would be called the same */
+export function namesFor({ state, set }: Header, name: string | undefined): ImportDisk[] {
   const disks = state.disks.map(({ target }) => {
     const was = set.disks.find((each) => each.target === target)?.image ?? target;
     const several = state.disks.length > 1 ? `${name}-${target}` : name;

@@ -9,7 +9,7 @@ import { Connections, type Hold, type Session } from '../ceph/connections.ts';
 import { clientOf } from '../ceph/lock-break.ts';
 import { inImage, openPool, placeOf } from '../ceph/open.ts';
 import { dropLocks, finishImport, undoImport } from './import-end.ts';
-import { planDisks } from './import-plan.ts';
+import { namesFor, planDisks } from './import-plan.ts';
 import {
   type ImportDisk,
   type ImportRecord,
@@ -57,6 +57,7 @@ export class Import {
     const pool = await openPool(session, spec.place.pool, spec.place.namespace);
     const left = await readRecord(session, pool, reader.header.id);
     if (left !== undefined) assertDead(left, spec, Date.now());
+    if (left !== undefined) assertSameNames(left, reader.header, spec);
     const disks = left?.disks ?? (await planDisks(session, pool, reader.header, spec));
     return new Import({ spec, client, reader, hold, pool, left, disks });
   }
@@ -143,6 +144,22 @@ export class Import {
 function staysLeft(error: unknown): boolean {
   if (!(error instanceof OperatingError)) return true;
   return ['cancelled', 'unavailable'].includes(error.code);
+}
+
+/** @throws OperatingError refused */
+function assertSameNames(left: ImportRecord, header: Header, { name }: ImportSpec): void {
+  const wanted = namesFor(header, name).map((disk) => disk.name);
+  const begun = left.disks.map((disk) => disk.name);
+  if (left.isIncremental || begun.join() === wanted.join()) return;
+  const why = `it was begun as ${begun.join(', ')}`;
+  const hint = 'Go on with the same --name; or end that job first: siphon jobs --cancel JOB.';
+  throw new OperatingError({
+    code: 'refused',
+    op: 'import',
+    subject: wanted.join(', '),
+    why,
+    hint,
+  });
 }
 
 function assertDead({ host, atMs, id }: ImportRecord, spec: ImportSpec, nowMs: number): void {

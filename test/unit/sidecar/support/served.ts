@@ -84,7 +84,7 @@ function sendTo(
   return promise;
 }
 
-function rowsInMemory() {
+export function rowsInMemory() {
   const rows = new Map<string, JobRecord>();
   return {
     put: (record: JobRecord) => void rows.set(record.id, record),

@@ -1,0 +1,154 @@
+// Exports and imports as an operator makes them: to a file, through a pipe, interrupted by a kill of any of the three that take part.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, stat, truncate } from 'node:fs/promises';
+import { before, test } from 'node:test';
+import type { JobsAnswer, SnapshotsAnswer } from '../../../src/wire/api.ts';
+import { defineDomain } from '../support/domains.ts';
+import { becomes, must, run, sh, until } from '../support/host.ts';
+import { fileCleanup, freshPool, removeImage } from '../support/images.ts';
+import { answering, siphon, siphondPid, siphonJson } from '../support/siphon.ts';
+
+type KeptSet = SnapshotsAnswer['sets'][number];
+const cleanup = fileCleanup();
+const NAME = 'transfer';
+const DISKS = [`vms/${NAME}-a`, `vms/${NAME}-b`] as const;
+/** The installed command runs with no PrivateTmp of siphond's: its files are its own. */
+const FOLDER = '/root/transfer-test';
+let pool: string;
+let sets: readonly [KeptSet, KeptSet];
+
+before(async () => {
+  await answering();
+  pool = await freshPool(cleanup);
+  await must('rbd', 'namespace', 'create', `${pool}/ns`);
+  await must('mkdir', '-m', '700', FOLDER);
+  cleanup.after(() => run('rm', ['-rf', FOLDER]));
+  await sh(`head -c 120M /dev/urandom | rbd import --no-progress - ${DISKS[0]}
+    head -c 5000777 /dev/urandom | rbd import --no-progress - ${DISKS[1]}`);
+  for (const image of DISKS) cleanup.after(() => removeImage(image));
+  const disks = DISKS.map((image) => ({ kind: 'rbd', image }) as const);
+  await defineDomain(cleanup, { name: NAME, disks });
+  const first = await take();
+  await sh(`head -c 1M /dev/urandom >${FOLDER}/change
+    qemu-io -f raw -c 'write -q -s ${FOLDER}/change 40M 1M' rbd:${DISKS[0]}`);
+  sets = [first, await take()];
+});
+
+async function take(): Promise<KeptSet> {
+  const [set] = await siphonJson<KeptSet[]>('snapshot', 'create', NAME);
+  assert.ok(set);
+  cleanup.after(() => siphon('snapshot', 'delete', set.id));
+  return set;
+}
+
+const sha256Of = (image: string) => sh(`rbd export --no-progress ${image} - | sha256sum`);
+
+async function assertCopy(copy: KeptSet, set: KeptSet): Promise<void> {
+  for (const [at, disk] of copy.disks.entries()) {
+    const image = [disk.pool, disk.namespace, disk.image].filter(Boolean).join('/');
+    const want = await sha256Of(`${DISKS[at]}@siphon.${set.id}`);
+    assert.equal(await sha256Of(`${image}@siphon.${copy.id}`), want, image);
+  }
+}
+
+const jobsOf = async (kind: string) =>
+  (await siphonJson<JobsAnswer['jobs']>('jobs')).filter((job) => job.kind === kind);
+
+test('a set and what changed after it go to files, and are the same elsewhere', async () => {
+  const [full, changed] = [`${FOLDER}/full`, `${FOLDER}/changed`];
+  await must('siphon', 'export', sets[0].id, '--to', full);
+  await must('siphon', 'export', sets[1].id, '--since', sets[0].id, '--to', changed);
+  assert.equal((await stat(full)).mode & 0o777, 0o600);
+  assert.ok((await stat(changed)).size < 1.1 * 2 ** 20 + 32_768);
+  assert.equal((await siphon('export', sets[0].id, '--to', full)).code, 5, 'it is there');
+  const copy = await siphonJson<KeptSet>('import', full, '--to', pool);
+  assert.notEqual(copy.id, sets[0].id, 'this cluster has that set already');
+  await assertCopy(copy, sets[0]);
+  const second = await siphonJson<KeptSet>('import', changed, '--to', pool);
+  await assertCopy(second, sets[1]);
+  const again = await siphon('import', changed, '--to', pool);
+  assert.deepEqual(
+    [again.code, /written to since|no import of set/.test(again.stderr)],
+    [10, true],
+  );
+  const ofAll = await siphonJson<KeptSet[]>('snapshot', 'list', '--all-hosts', NAME);
+  assert.ok(ofAll.some(({ id, imported }) => id === second.id && imported?.setId === sets[1].id));
+  await must('siphon', 'snapshot', 'delete', second.id, copy.id);
+  assert.equal(
+    await sha256Of(`${pool}/${NAME}-a`),
+    await sha256Of(`${DISKS[0]}@siphon.${sets[1].id}`),
+  );
+  assert.equal(await sh(`rbd snap ls ${pool}/${NAME}-a`), '');
+});
+
+test('through a pipe, and of one disk', async () => {
+  const [{ id }] = sets;
+  await sh(
+    `siphon export ${id} --devices vdb --to - | siphon import - --to ${pool}/ns --name piped --json >${FOLDER}/set`,
+  );
+  const copy = JSON.parse(await readFile(`${FOLDER}/set`, 'utf8')) as KeptSet;
+  assert.deepEqual(
+    copy.disks.map(({ image }) => image),
+    ['piped'],
+  );
+  const want = await sha256Of(`${DISKS[1]}@siphon.${id}`);
+  assert.equal(await sha256Of(`${pool}/ns/piped@siphon.${copy.id}`), want);
+  await must('siphon', 'snapshot', 'delete', copy.id);
+  const broken = await sh(
+    `{ siphon export ${id} --to - || echo "left with $?" >&2; } 2>${FOLDER}/said | head -c 1M >/dev/null; cat ${FOLDER}/said`,
+  );
+  assert.match(broken, /left with [1-9]/);
+});
+
+test('an export whose command was killed goes on, and a cut file is no export', async () => {
+  const file = `${FOLDER}/killed`;
+  const child = spawn('siphon', ['export', sets[0].id, '--to', file], { stdio: 'ignore' });
+  await until('some of it is there', async () => {
+    return (await stat(`${file}.partial`).catch(() => undefined))?.size! > 2 ** 20;
+  });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await becomes(async () => (await jobsOf('export'))[0]?.state, 'cancelled');
+  await truncate(`${file}.partial`, 2 ** 20 + 12_345);
+  const { isResumed } = await siphonJson<{ isResumed: boolean }>(
+    'export',
+    sets[0].id,
+    '--to',
+    file,
+  );
+  assert.equal(isResumed, true);
+  await must('cmp', file, `${FOLDER}/full`, '-n', '100'); // the magic; their ids differ
+  const copy = await siphonJson<KeptSet>('import', file, '--to', pool, '--name', 'resumed');
+  await assertCopy(copy, sets[0]);
+  await must('siphon', 'snapshot', 'delete', copy.id);
+  await truncate(file, 50 * 2 ** 20);
+  const cut = await siphon('import', file, '--to', pool, '--name', 'cut');
+  assert.deepEqual([cut.code, /the file was cut/.test(cut.stderr)], [9, true]);
+});
+
+test('an import goes on after siphond was killed, and is undone when it is cancelled', async () => {
+  const file = `${FOLDER}/full`;
+  const begin = (name: string) => {
+    const args = ['import', file, '--to', pool, '--name', name];
+    return spawn('siphon', args, { stdio: 'ignore' });
+  };
+  const isWritten = async () => (await jobsOf('import'))[0]?.step === 'write';
+  const first = begin('killed');
+  await until('it writes', isWritten);
+  process.kill(await siphondPid(), 'SIGKILL');
+  await once(first, 'exit');
+  await answering();
+  const copy = await siphonJson<KeptSet>('import', file, '--to', pool, '--name', 'killed');
+  await assertCopy(copy, sets[0]);
+  await must('siphon', 'snapshot', 'delete', copy.id);
+  const second = begin('cancelled');
+  await until('it writes', isWritten);
+  const [job] = await jobsOf('import');
+  await must('siphon', 'jobs', '--cancel', job?.id ?? '');
+  await once(second, 'exit');
+  await becomes(async () => sh(`rbd ls ${pool} | grep -c -e import -e cancelled || true`), '0', 90);
+  await becomes(async () => (await jobsOf('import')).filter(({ state }) => state === 'open'), []);
+});

@@ -130,27 +130,36 @@ async function* ahead<T, R>(
   }
 }
 
-/** Runs to the chunks that they lie in. They may overlap where objects were looked at twice. */
+/** Sorted runs to the chunks that they lie in. Where two overlap, all of them is looked at. */
 export function* piecesOf(runs: readonly Run[]): Generator<Piece> {
-  let of: Run[] = [];
-  let at = 0;
-  for (const run of runs) {
-    for (let start = Math.max(run.offset, at); start < run.end; ) {
-      const chunkEnd = (Math.floor(start / CHUNK_BYTES) + 1) * CHUNK_BYTES;
-      const end = Math.min(run.end, chunkEnd);
-      const first = of[0];
-      if (
-        first !== undefined &&
-        Math.floor(first.offset / CHUNK_BYTES) !== chunkEnd / CHUNK_BYTES - 1
-      ) {
-        yield pieceOf(of);
-        of = [];
+  let open: Run[] = [];
+  for (const run of disjoint(runs)) {
+    for (let at = run.offset; at < run.end; ) {
+      const chunk = Math.floor(at / CHUNK_BYTES);
+      const first = open[0];
+      if (first !== undefined && Math.floor(first.offset / CHUNK_BYTES) !== chunk) {
+        yield pieceOf(open);
+        open = [];
       }
-      addRun(of, { offset: start, end, isZero: run.isZero });
-      at = start = end;
+      const end = Math.min(run.end, (chunk + 1) * CHUNK_BYTES);
+      addRun(open, { ...run, offset: at, end });
+      at = end;
     }
   }
-  if (of.length > 0) yield pieceOf(of);
+  if (open.length > 0) yield pieceOf(open);
+}
+
+function* disjoint(runs: readonly Run[]): Generator<Run> {
+  let last: Run | undefined;
+  for (const run of runs) {
+    if (last !== undefined && run.offset < last.end) {
+      last = { offset: last.offset, end: Math.max(last.end, run.end), isZero: false };
+    } else {
+      if (last !== undefined) yield last;
+      last = run;
+    }
+  }
+  if (last !== undefined) yield last;
 }
 
 function addRun(runs: Run[], run: Run): void {

@@ -5,13 +5,10 @@ import { digest } from '../../../export-file/index.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { Session } from '../ceph/connections.ts';
 import { inImage, openImage } from '../ceph/open.ts';
+import type { Flow } from './flow.ts';
 
 /** One request of zeros, and one read of them. */
 const ZEROS_BYTES = 16 * 1024 * 1024;
-/** Memory of writes in flight, and of reads when they are checked. */
-const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
-/** Of small ones so many at once. */
-const IN_FLIGHT_MAX = 128;
 
 /** What must be there. */
 interface Written {
@@ -131,50 +128,4 @@ export interface DiskAt {
 
 function isZero(bytes: Buffer): boolean {
   return bytes[0] === 0 && bytes.compare(bytes, 1, bytes.length, 0, bytes.length - 1) === 0;
-}
-
-/** Requests in flight, bounded in number and in bytes. The first that fails fails all that wait. */
-export class Flow {
-  readonly #running = new Set<Promise<void>>();
-  #bytes = 0;
-  #fault: { readonly why: unknown } | undefined;
-
-  /** When there is room for it. */
-  async memory(length: number): Promise<Buffer> {
-    await this.room(length);
-    return Buffer.allocUnsafeSlow(length);
-  }
-
-  async room(bytes: number): Promise<void> {
-    while (
-      this.#running.size >= IN_FLIGHT_MAX ||
-      (this.#running.size > 0 && this.#bytes + bytes > IN_FLIGHT_BYTES_MAX)
-    ) {
-      await Promise.race(this.#running);
-    }
-    this.#assertWell();
-  }
-
-  add(bytes: number, work: Promise<unknown>): void {
-    this.#bytes += bytes;
-    const running: Promise<void> = work
-      .then(
-        () => undefined,
-        (why: unknown) => void (this.#fault ??= { why }),
-      )
-      .finally(() => {
-        this.#bytes -= bytes;
-        this.#running.delete(running);
-      });
-    this.#running.add(running);
-  }
-
-  async drained(): Promise<void> {
-    await Promise.all(this.#running);
-    this.#assertWell();
-  }
-
-  #assertWell(): void {
-    if (this.#fault !== undefined) throw this.#fault.why;
-  }
 }

@@ -11,7 +11,8 @@ import {
 import { OperatingError } from '../../../wire/errors.ts';
 import type { Session } from '../ceph/connections.ts';
 import { inImage, openImage, placeOf } from '../ceph/open.ts';
-import { type DiskAt, DiskWriter, Flow } from './disk-writer.ts';
+import { type DiskAt, DiskWriter } from './disk-writer.ts';
+import { Flow } from './flow.ts';
 import type { ImportRecord } from './import-record.ts';
 import type { StreamClient } from './stream-client.ts';
 

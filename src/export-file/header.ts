@@ -2,29 +2,22 @@
 
 import { z } from 'zod';
 import { OperatingError } from '../wire/errors.ts';
-import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { CHAIN_BYTES, digest, parseJson } from './frame.ts';
+import { DISKS_MAX, SetId, SetRecord, Target, Text, Whole } from './set-record.ts';
 
 const MAGIC = 'SIPHONX1';
 /** Magic, and the length of what follows. */
 export const PREAMBLE_BYTES = 12;
 /** Domain XML may be some MB. */
 const HEADER_BYTES_MAX = 32 * 1024 * 1024;
-const DISKS_MAX = 256;
-
-const Text = z.string().min(1).max(4096);
-const Bytes = z.number().int().nonnegative();
-const SetId = z.string().regex(/^[0-9a-z][0-9a-z-]{0,63}$/);
-const Target = z.string().regex(/^[0-9a-zA-Z]{1,32}$/);
-
 /** One state of one disk, wherever it is copied to: its snapshot, by ids that are never used again. */
 const DiskState = z.strictObject({
   target: Target,
-  poolId: Bytes,
+  poolId: Whole,
   namespace: z.string().max(1024),
   imageId: Text,
-  snapId: Bytes,
-  sizeBytes: Bytes,
+  snapId: Whole,
+  sizeBytes: Whole,
 });
 export type DiskState = z.infer<typeof DiskState>;
 
@@ -41,40 +34,25 @@ const Shape = z.strictObject({
   /** log2 of the object size. */
   order: z.number().int().min(12).max(26),
   /** RBD_FEATURE_* of features.h; whoever imports takes those that it can make. */
-  features: Bytes,
+  features: Whole,
 });
 export type Shape = z.infer<typeof Shape>;
-
-const NamedDisk = z.object({ target: Target, image: Text, pool: Text });
 
 export const Header = z.strictObject({
   format: z.literal(1),
   /** Of this export. */
   id: z.string().regex(/^[0-9a-f]{32}$/),
   writtenBy: Text,
-  createdAtMs: Bytes,
+  createdAtMs: Whole,
   /** What the disks are after the import. */
   state: SetState,
   /** In the order of `state.disks`, and of the frames. */
   shapes: z.array(Shape),
   /** What they must be before: absent, and the export is a full one. */
   since: SetState.optional(),
-  /** The set's own record. */
-  set: z.looseObject({
-    schema: z.literal(1),
-    id: SetId,
-    domainUuid: Text,
-    domainName: Text,
-    domainXml: z.string(),
-    disks: z.array(NamedDisk).min(1).max(DISKS_MAX),
-  }),
+  set: SetRecord,
 });
 export type Header = z.infer<typeof Header>;
-
-/** The set's record as the file holds it. */
-export function recordOf({ set }: Header): SnapshotSet {
-  return set as unknown as SnapshotSet;
-}
 
 /** With magic, length and digest: the file's beginning. */
 export function encodeHeader(header: Header): Buffer {

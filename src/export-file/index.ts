@@ -20,9 +20,9 @@ export {
   Header,
   headerBytesAfter,
   PREAMBLE_BYTES,
-  recordOf,
   type SetState,
   type Shape,
 } from './header.ts';
 export { type ByteSource, type Checked, ExportReader, type TakeMemory } from './reader.ts';
+export { SetRecord } from './set-record.ts';
 export { ExportChain } from './writer.ts';

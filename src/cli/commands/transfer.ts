@@ -1,6 +1,7 @@
 // siphon export, siphon import: a set's disks to one file or pipe, and from it into a pool of this or another cluster.
 
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { type FileHandle, open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { OperatingError } from '../../wire/errors.ts';
@@ -77,8 +78,15 @@ async function exportSet(set: string, options: ExportOptions): Promise<void> {
 }
 
 async function exportToPipe(request: ExportRequest, json: true | undefined): Promise<ExportResult> {
-  const { writeAll } = await import('../transfer/with-file.ts');
-  return await receive(request, {}, json, (bytes) => writeAll(1, bytes));
+  // Elsewhere a reader that leaves early is no error; here it has not got it all.
+  process.stdout.removeAllListeners('error').on('error', () => undefined); // each write says it
+  return await receive(request, {}, json, (bytes) =>
+    withFile('write', 'standard output', async () => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+      await promise;
+    }),
+  );
 }
 
 /** Into `FILE.partial`, which a cut export leaves, and the next goes on with. */
@@ -112,17 +120,15 @@ async function exportToFile(
   return result;
 }
 
-/** Nobody else may read a disk of a guest. */
+/** Nobody else may read a disk of a guest. @throws OperatingError refused: the file is there */
 async function openPartial(file: string, partial: string): Promise<FileHandle> {
-  return await withFile('create', file, async () => {
-    // Whoever made the one first made both: what is there under its name is whole.
-    await using _taken = await open(file, 'wx', 0o600);
-    await unlink(file);
-    return await open(partial, 'a+', 0o600).then(async (made) => {
-      await made.close();
-      return await open(partial, 'r+');
-    });
-  });
+  if (existsSync(file)) {
+    const hint = 'Name another; or remove it, and the export is made anew.';
+    const why = 'it is there already';
+    throw new OperatingError({ code: 'refused', op: 'create', subject: file, why, hint });
+  }
+  const flags = constants.O_RDWR | constants.O_CREAT;
+  return await withFile('create', partial, () => open(partial, flags, 0o600));
 }
 
 async function writeWhole(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
@@ -153,7 +159,7 @@ async function receive(
 async function importSet(file: string, options: ImportOptions): Promise<void> {
   const { to, cluster, name, json } = options;
   const { openInput } = await import('../transfer/input.ts');
-  const input = await withFile('read', file, () => openInput(file));
+  using input = await withFile('read', file, () => openInput(file));
   const request: ImportRequest = {
     to,
     ...(cluster !== undefined && { cluster }),
@@ -166,8 +172,12 @@ async function importSet(file: string, options: ImportOptions): Promise<void> {
   const hello = input.fileBytes === undefined ? {} : { fileBytes: input.fileBytes };
   const sent = sendBytes(stream, hello, input);
   sent.catch(() => undefined); // the job's end says why
-  const set = (await follow(client.watchJob(job), file, screen)) as SnapshotSet;
+  const set = await follow(client.watchJob(job), file, screen);
   screen[Symbol.dispose]();
+  tellSet(set as SnapshotSet, json);
+}
+
+function tellSet(set: SnapshotSet, json: true | undefined): void {
   if (json) return printJson(set);
   const images = set.disks.map(({ target, pool, namespace, image }) => {
     return `${target}=${[pool, namespace, image].filter((part) => part !== '').join('/')}`;

@@ -8,7 +8,8 @@ import { OperatingError } from '../../wire/errors.ts';
 import { fileSource } from './begun.ts';
 import type { Sendable } from './pass-bytes.ts';
 
-export interface Input extends Sendable {
+/** Disposed of, nothing more is read: what waits for a pipe would not end. */
+export interface Input extends Sendable, Disposable {
   /** undefined: a pipe. */
   readonly fileBytes?: number;
 }
@@ -33,6 +34,7 @@ async function openFile(path: string): Promise<Input> {
   return {
     header,
     fileBytes: size,
+    [Symbol.dispose]: () => undefined,
     from: (start) => createReadStream(path, { start, highWaterMark: READ_BYTES }),
   };
 }
@@ -65,6 +67,7 @@ async function openPipe(stdin: Readable): Promise<Input> {
   const header = await headerOf('-', (length) => take(length));
   return {
     header,
+    [Symbol.dispose]: () => void stdin.destroy(),
     async *from(position) {
       for (let left = position - header.length; left > 0; ) {
         const passed = await take(Math.min(left, READ_BYTES));

@@ -9,6 +9,7 @@ import {
   firstMark,
   type Header,
   Mark,
+  SetRecord,
   type SetState,
   type Shape,
 } from '../../export-file/index.ts';
@@ -177,8 +178,6 @@ function goOn(made: Header, begun: NonNullable<SetExportOptions['begun']>): Begu
 }
 
 function headerOf({ set, since, id, nowMs }: ExportSpec, disks: readonly OpenDisk[]): Header {
-  // What a set keeps beside its disks stays where it is: its objects are the source's, and a TPM's state is secret.
-  const { keptFiles: _, isProtected: __, ...record } = set;
   return {
     format: 1,
     id,
@@ -187,7 +186,8 @@ function headerOf({ set, since, id, nowMs }: ExportSpec, disks: readonly OpenDis
     state: stateOf(set),
     shapes: disks.map(({ shape }) => shape),
     ...(since && { since: stateOf(since) }),
-    set: { ...record, disks: [...record.disks] },
+    // What a set keeps beside its disks stays where it is: its objects are the source's, and a TPM's state is secret.
+    set: SetRecord.parse(set),
   };
 }
 

@@ -3,7 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ExportReader, PAYLOAD_BYTES_MAX } from '../../../src/export-file/index.ts';
+import {
+  decodeHeader,
+  ExportReader,
+  encodeHeader,
+  PAYLOAD_BYTES_MAX,
+} from '../../../src/export-file/index.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import { fileOf, headerFor, type Part, partsIn, partsOf, sourceOf } from './made.ts';
 
@@ -146,4 +151,20 @@ test('what is no export, or of a newer siphon, is told as such', async () => {
   newer.write('SIPHONX2', 0, 'latin1');
   assert.match((await refusal(newer)).why, /another format than 1/);
   assert.equal((await refusal(newer)).code, 'mismatch');
+});
+
+test('a set that siphon could not have written is refused, and what it does not know is left out', async () => {
+  const header = headerFor([SIZE]);
+  const set = { ...header.set, policy: 'theirs', isProtected: true, unknown: 1 };
+  const reader = await ExportReader.open(sourceOf(fileOf({ ...header, set }, []).bytes));
+  assert.deepEqual(reader.header.set, header.set);
+  for (const wrong of [
+    { wanted: undefined },
+    { leftOut: 'x' },
+    { id: '../..' },
+    { domainUuid: 'x' },
+  ]) {
+    const bad = { ...header, set: { ...header.set, ...wrong } } as unknown as typeof header;
+    assert.throws(() => decodeHeader(encodeHeader(bad)), { code: 'corrupt' });
+  }
 });

@@ -102,15 +102,30 @@ async function removeUnfinished(
   session: Session,
   pool: Pool,
   record: ImportRecord,
-  { target }: ImportDisk,
+  { target, imageId }: ImportDisk,
 ): Promise<void> {
-  const name = unfinishedName(record, target);
-  const subject = `${placeOf(pool)}/${name}`;
+  const unfinished = unfinishedName(record, target);
+  const subject = `${placeOf(pool)}/${unfinished}`;
   await inImage(session, pool, 'remove image', subject, async () => {
-    const found = (await listImages(pool)).find((image) => image.name === name);
+    // One that has its name already, while another could not have its own, is found by its id.
+    const found = (await listImages(pool)).find(
+      ({ id, name }) => name === unfinished || id === imageId,
+    );
     if (found === undefined) return;
-    await removeImage(pool, name);
+    await removeOwnSnapshot(session, pool, record, found.id);
+    await removeImage(pool, found.name);
   });
+}
+
+async function removeOwnSnapshot(
+  session: Session,
+  pool: Pool,
+  { setId }: ImportRecord,
+  imageId: string,
+): Promise<void> {
+  await using image = await openImage(session, pool, { id: imageId }, { writable: true });
+  const own = (await listSnapshots(image)).find(({ name }) => name === `siphon.${setId}`);
+  if (own !== undefined) await removeSnapshot(image, own.id);
 }
 
 async function rollBack(

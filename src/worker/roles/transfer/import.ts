@@ -1,7 +1,7 @@
 // An export's bytes to images: planned, written, read back, and then named; or gone on with where an earlier try ended.
 
 import { createImage, feature, imageId, listImages, type Pool } from 'ceph-napi';
-import { ExportReader, type Header, recordOf } from '../../../export-file/index.ts';
+import { ExportReader, type Header } from '../../../export-file/index.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { ImportPlan, ImportSpec, TransferProgress } from '../../../wire/transfer-protocol.ts';
 import type { SnapshotSet } from '../../../wire/vocabulary.ts';
@@ -82,15 +82,16 @@ export class Import {
   ): Promise<SnapshotSet> {
     const { hold, pool, client, reader } = this.#opened;
     const { session } = hold;
-    let record = await this.#begin(setId, nowMs, signal);
+    let record = await this.#intend(setId, nowMs, signal);
     try {
+      record = await this.#prepare(record);
       await writeDisks({ session, pool, reader, client, record }, signal, async (mark) => {
         record = { ...record, mark, atMs: Date.now() };
         await writeRecord(session, pool, record);
         const { position } = mark;
         onProgress({ doneBytes: position, totalBytes: client.hello.fileBytes ?? position });
       });
-      const whole = this.#wholeSet(record, nowMs);
+      const whole = this.#wholeSet(record);
       record = { ...record, whole };
       await writeRecord(session, pool, record);
       return await finishImport(session, pool, record, whole);
@@ -104,8 +105,8 @@ export class Import {
   }
 
   /** The intent is in Ceph before the first image is. */
-  async #begin(setId: string, nowMs: number, signal: AbortSignal): Promise<ImportRecord> {
-    const { hold, pool, spec, reader, left, disks, client } = this.#opened;
+  async #intend(setId: string, nowMs: number, signal: AbortSignal): Promise<ImportRecord> {
+    const { hold, pool, spec, reader, left, disks } = this.#opened;
     const { session } = hold;
     const { id, since } = reader.header;
     if (left !== undefined) await dropLocks(session, pool, left, signal);
@@ -113,6 +114,13 @@ export class Import {
     const fresh = { schema: 1, id, setId, isIncremental: since !== undefined, disks } as const;
     const intent: ImportRecord = { ...(left ?? fresh), ...mine };
     await writeRecord(session, pool, intent);
+    return intent;
+  }
+
+  /** Its images are there, and the client knows from where on it is to send. */
+  async #prepare(intent: ImportRecord): Promise<ImportRecord> {
+    const { hold, pool, reader, client } = this.#opened;
+    const { session } = hold;
     const record = { ...intent, disks: await makeImages(session, pool, intent, reader.header) };
     await writeRecord(session, pool, record);
     if (record.mark !== undefined) reader.goOnFrom(record.mark);
@@ -122,10 +130,9 @@ export class Import {
     return record;
   }
 
-  #wholeSet({ setId }: ImportRecord, nowMs: number): SnapshotSet {
+  #wholeSet({ setId }: ImportRecord): SnapshotSet {
     const { reader, spec } = this.#opened;
-    const { state } = reader.header;
-    const { policy: _, keptFiles: __, ...was } = recordOf(reader.header);
+    const { state, set: was } = reader.header;
     const imported = { fsid: state.fsid, setId: state.setId, disks: state.disks };
     const { fsid } = this.#opened.hold.session;
     return {
@@ -135,7 +142,6 @@ export class Import {
       host: spec.host,
       disks: [],
       imported,
-      createdAtMs: was.createdAtMs ?? nowMs,
     };
   }
 }

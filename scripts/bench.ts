@@ -5,7 +5,13 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { command, labFor, ROOT } from './command.ts';
 
-const ROUNDS: Readonly<Record<string, number>> = { fill: 5, hook: 20, snapshot: 25, restore: 10, export: 5 };
+const ROUNDS: Readonly<Record<string, number>> = {
+  fill: 5,
+  hook: 20,
+  snapshot: 25,
+  restore: 10,
+  export: 5,
+};
 const SECONDS_MAX = 40 * 60;
 
 const { values, positionals } = parseArgs({
@@ -30,7 +36,9 @@ if (
   positionals.length !== 1 ||
   !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 100)
 ) {
-  console.error('npm run bench -- fill|hook|snapshot|restore|export [--json FILE] [--rounds 1..100]');
+  console.error(
+    'npm run bench -- fill|hook|snapshot|restore|export [--json FILE] [--rounds 1..100]',
+  );
   process.exitCode = 2;
 } else {
   const result = path.join(ROOT, `.bench-${process.pid}.log`);

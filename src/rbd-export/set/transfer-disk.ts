@@ -70,11 +70,11 @@ async function partsOf(
   { offset, end, isZero }: Run,
   memory: Buffer,
 ): Promise<Part[]> {
-  const parts: (Part | Promise<Part>)[] = [];
+  const parts: Promise<Part>[] = [];
   let at = 0;
   const zeros = (until: number) => {
     const frame = { kind: 'zero', disk, offset: offset + at, length: until - at } as const;
-    if (tellsZeros && until > at) parts.push({ frame, digest: NO_PAYLOAD });
+    if (tellsZeros && until > at) parts.push(Promise.resolve({ frame, digest: NO_PAYLOAD }));
   };
   for (const run of isZero ? [] : dataRuns(memory, memory.length)) {
     zeros(run.start);

@@ -227,7 +227,7 @@ test('an import that was killed goes on, or is undone by whoever finds it', asyn
     importFrom({ file, spec: spec(''), onProgress }),
     settle(true),
   ]);
-  assert.ok((seen[0] ?? 0) > 100 * MIB, `it began again: ${seen}`);
+  assert.ok((seen[0] ?? 0) > 100 * MIB, `it began again: ${seen.join()}`);
   await assertSame(copy, 3);
   assert.deepEqual(settled, { was: 'undone' });
   assert.deepEqual(await settle(true), { was: 'absent' });

@@ -88,7 +88,7 @@ export async function exportTo(
   const id = (count += 1).toString(16).padStart(32, '0');
   const exporting = worker.call('exportSet', { ...spec, id, nowMs: 1 }, long);
   await using handle = await open(file, 'a');
-  const received = receiveBytes(at, hello, async (bytes) => void (await handle.appendFile(bytes)));
+  const received = receiveBytes(at, hello, (bytes) => handle.appendFile(bytes));
   const [result] = await Promise.all([exporting, received]);
   return result;
 }

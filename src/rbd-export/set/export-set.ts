@@ -1,7 +1,7 @@
 // A snapshot set, or what changed since another, to a stream of bytes in the format of export files.
 
 import { isDeepStrictEqual } from 'node:util';
-import { listSnapshots, parentOf } from 'ceph-napi';
+import { abilities, feature, type Image, listSnapshots, parentOf } from 'ceph-napi';
 import {
   decodeHeader,
   ExportChain,
@@ -19,7 +19,7 @@ import { VERSION } from '../../wire/version.ts';
 import type { SetDisk, SnapshotSet } from '../../wire/vocabulary.ts';
 import { cancelled, withCeph } from '../errors.ts';
 import { Source } from '../source.ts';
-import { changedPieces, wholePieces } from './pieces.ts';
+import { changedPieces, type Since, wholePieces } from './pieces.ts';
 import { transferDisk, type WriteOut } from './transfer-disk.ts';
 
 export interface SetExportOptions {
@@ -54,9 +54,8 @@ export async function exportSet(
 interface OpenDisk extends AsyncDisposable {
   readonly source: Source;
   readonly shape: Shape;
-  readonly hasParent: boolean;
-  /** The name of the snapshot that it is compared with. */
-  readonly since: string | undefined;
+  /** What it is compared with. */
+  readonly since: Since | undefined;
 }
 
 async function run(
@@ -109,7 +108,7 @@ interface Sending {
 
 async function sendDisk(
   { ceph }: ExportSpec,
-  { source, hasParent, since }: OpenDisk,
+  { source, since }: OpenDisk,
   { at, from, chain, write, signal }: Sending,
   tell: (offset: number) => void,
 ): Promise<void> {
@@ -117,7 +116,7 @@ async function sendDisk(
   const pieces =
     since === undefined
       ? wholePieces(image, sizeBytes, from, signal)
-      : changedPieces(image, sizeBytes, { snap: since, hasParent }, from, signal);
+      : changedPieces(image, sizeBytes, since, from, signal);
   await transferDisk({
     disk: at,
     source,
@@ -201,32 +200,54 @@ function stateOf({ fsid, id, disks }: SnapshotSet): SetState {
   };
 }
 
-async function openDisk({ ceph, set, since }: ExportSpec, disk: SetDisk): Promise<OpenDisk> {
+async function openDisk(spec: ExportSpec, disk: SetDisk): Promise<OpenDisk> {
+  await using stack = new AsyncDisposableStack();
+  const source = stack.use(await openSource(spec, spec.set, disk));
+  const { image, subject } = source;
+  const shape = await withCeph('look at disk', subject, async () => ({
+    order: (await image.stat()).order,
+    features: await image.features(),
+  }));
+  const before = spec.since && disksBefore(spec.since, disk);
+  const since = spec.since && before && (await openSince(spec, spec.since, before, source, stack));
+  const ended = stack.move();
+  return { source, shape, since, [Symbol.asyncDispose]: () => ended.disposeAsync() };
+}
+
+function openSource({ ceph }: ExportSpec, set: SnapshotSet, disk: SetDisk): Promise<Source> {
   const { poolId, namespace, imageId, snapId, pool, image } = disk;
   const ids = { fsid: set.fsid, poolId, namespace, imageId, snapId };
   const name = { pool, namespace, image, snap: `siphon.${set.id}` };
-  await using stack = new AsyncDisposableStack();
-  const source = stack.use(await Source.open({ ceph, ids, name }, 'snapshot'));
-  const facts = await withCeph('look at disk', source.subject, async () => ({
-    shape: {
-      order: (await source.image.stat()).order,
-      features: await source.image.features(),
-    },
-    hasParent: (await parentOf(source.image)) !== null,
-    snapshots: await listSnapshots(source.image),
+  return Source.open({ ceph, ids, name }, 'snapshot');
+}
+
+/** @throws OperatingError not-found */
+async function openSince(
+  spec: ExportSpec,
+  set: SnapshotSet,
+  disk: SetDisk,
+  { image, subject }: Source,
+  stack: AsyncDisposableStack,
+): Promise<Since> {
+  const snapshots = await withCeph('look at disk', subject, () => listSnapshots(image));
+  const found = snapshots.find(({ id, type }) => id === disk.snapId && type === 'user');
+  if (found === undefined) throw noSnapshot(subject, set);
+  const { image: was, sizeBytes } = stack.use(await openSource(spec, set, disk));
+  return await withCeph('look at disk', subject, async () => ({
+    snap: found.name,
+    image: was,
+    sizeBytes,
+    hasParent: (await parentOf(image)) !== null || (await parentOf(was)) !== null,
+    hasMaps: (await isMapped(image)) && (await isMapped(was)),
+    missesCuts: !abilities().some((one) => one.symbol === 'rbd_diff_iterate3' && one.present),
   }));
-  const from = since && disksBefore(since, disk);
-  const found = facts.snapshots.find(({ id, type }) => id === from?.snapId && type === 'user');
-  if (since && found === undefined) throw noSnapshot(source, since);
-  const { shape, hasParent } = facts;
-  const ended = stack.move();
-  return {
-    source,
-    shape,
-    hasParent,
-    since: found?.name,
-    [Symbol.asyncDispose]: () => ended.disposeAsync(),
-  };
+}
+
+async function isMapped(image: Image): Promise<boolean> {
+  const { objectMapInvalid, fastDiffInvalid } = await image.flags();
+  return (
+    ((await image.features()) & feature.fastDiff) !== 0 && !objectMapInvalid && !fastDiffInvalid
+  );
 }
 
 /** @throws OperatingError mismatch */
@@ -240,7 +261,7 @@ function disksBefore(since: SnapshotSet, { target, imageId }: SetDisk): SetDisk 
   throw new OperatingError({ code: 'mismatch', op: 'export since', subject, why, hint });
 }
 
-function noSnapshot({ subject }: Source, { id }: SnapshotSet): OperatingError {
+function noSnapshot(subject: string, { id }: SnapshotSet): OperatingError {
   const why = `its snapshot of set ${id} is gone`;
   const hint = 'Export the set in full: leave --since out.';
   return new OperatingError({ code: 'not-found', op: 'export since', subject, why, hint });

@@ -1,7 +1,7 @@
 // What of a disk goes into an export: all that it has, or what changed since another snapshot of it; in order, and in bounded memory.
 
-import type { ChangedExtent, Image } from 'ceph-napi';
-import { changedExtents } from 'ceph-napi';
+import type { ChangedExtent, Extent, Image } from 'ceph-napi';
+import { allocatedExtents, changedExtents } from 'ceph-napi';
 import { readExtents } from '../extents.ts';
 import type { Segment } from '../segments.ts';
 import { segmentsOf } from '../segments.ts';
@@ -39,8 +39,18 @@ export async function* wholePieces(
 export interface Since {
   /** The snapshot's name: librbd before 20 knows it by nothing else. */
   readonly snap: string;
+  /** The disk as it was. */
+  readonly image: Image;
+  readonly sizeBytes: number;
   /** Whether the disk may show a parent's bytes: then what became a hole may not be zeros. */
   readonly hasParent: boolean;
+  /** Whether object maps tell which objects changed. */
+  readonly hasMaps: boolean;
+  /**
+   * librbd of Ceph 16, and of 17 and 18 up to 18.2.2, does not tell what a discard cut off at an object's end (tracker.ceph.com 63770); nor
+   * does `rbd export-diff` then. It is found by what the objects held.
+   */
+  readonly missesCuts: boolean;
 }
 
 /**
@@ -50,17 +60,63 @@ export interface Since {
 export async function* changedPieces(
   image: Image,
   sizeBytes: number,
-  { snap, hasParent }: Since,
+  since: Since,
   from: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Piece> {
-  const how = { fromSnapshot: snap, ...(signal && { signal }) };
-  const look = (offset: number, length: number) =>
-    changedExtents(image, { ...how, offset, length, wholeObject: false });
-  const windows = objectWindows(image, sizeBytes, from, how);
-  for await (const extents of ahead(windows, ([offset, end]) => look(offset, end - offset))) {
-    const runs = extents.map((extent) => runOf(extent, { from, sizeBytes, hasParent }));
-    yield* piecesOf(runs.filter(({ offset, end }) => end > offset));
+  const { hasParent, hasMaps, missesCuts } = since;
+  const how = { fromSnapshot: since.snap, ...(signal && { signal }) };
+  const look = async ([offset, end]: Window) => {
+    const changed = changedExtents(image, {
+      ...how,
+      offset,
+      length: end - offset,
+      wholeObject: false,
+    });
+    const cut = missesCuts ? cutOff(image, since, [offset, end]) : [];
+    const told = (await changed).map((extent) => runOf(extent, { from, sizeBytes, hasParent }));
+    const found = (await cut).map(([at, to]) => ({
+      offset: Math.max(at, from),
+      end: to,
+      isZero: false,
+    }));
+    const runs = [...told, ...found].filter((run) => run.end > run.offset);
+    return runs.toSorted((a, b) => a.offset - b.offset);
+  };
+  const begin = Math.floor(from / CHUNK_BYTES) * CHUNK_BYTES;
+  const windows =
+    missesCuts && !hasMaps
+      ? cutWindow([begin, sizeBytes])
+      : objectWindows(image, sizeBytes, begin, how);
+  for await (const runs of ahead(windows, look)) yield* piecesOf(runs);
+}
+
+type Window = readonly [offset: number, end: number];
+
+/** What objects held, and hold no more. */
+async function cutOff(image: Image, since: Since, [offset, end]: Window): Promise<Window[]> {
+  const was = { offset, length: Math.min(end, since.sizeBytes) - offset, wholeObject: false };
+  if (was.length <= 0) return [];
+  const [before, now] = await Promise.all([
+    allocatedExtents(since.image, was),
+    allocatedExtents(image, { ...was, length: end - offset }),
+  ]);
+  return [...without(endsOf(before), endsOf(now))].map(([at, to]) => [at, Math.min(to, end)]);
+}
+
+const endsOf = (extents: readonly Extent[]) =>
+  extents.map(([offset, length]): Window => [offset, offset + length]);
+
+/** Both sorted and disjoint. */
+export function* without(all: readonly Window[], holes: readonly Window[]): Generator<Window> {
+  for (const [offset, end] of all) {
+    let at = offset;
+    for (const [start, stop] of holes) {
+      if (stop <= at || start >= end) continue;
+      if (start > at) yield [at, start];
+      at = Math.max(at, stop);
+    }
+    if (at < end) yield [at, end];
   }
 }
 
@@ -79,14 +135,13 @@ function runOf(
 const COARSE_BYTES = 256 * 1024 ** 3;
 const FINE_BYTES = 64 * 1024 ** 2;
 
-/** Where objects changed: [offset, end], each at most FINE_BYTES long, and neither of two in one chunk. */
+/** Where objects changed, each at most FINE_BYTES long, and neither of two in one chunk. */
 async function* objectWindows(
   image: Image,
   sizeBytes: number,
-  from: number,
+  begin: number,
   how: { readonly fromSnapshot: string; readonly signal?: AbortSignal },
-): AsyncGenerator<readonly [number, number]> {
-  const begin = Math.floor(from / CHUNK_BYTES) * CHUNK_BYTES;
+): AsyncGenerator<Window> {
   let open: [number, number] | undefined;
   for (let start = begin; start < sizeBytes; start += COARSE_BYTES) {
     const length = Math.min(COARSE_BYTES, sizeBytes - start);
@@ -104,7 +159,7 @@ async function* objectWindows(
   if (open !== undefined) yield* cutWindow(open);
 }
 
-function* cutWindow([start, end]: readonly [number, number]): Generator<readonly [number, number]> {
+function* cutWindow([start, end]: Window): Generator<Window> {
   for (let at = start; at < end; at += FINE_BYTES) yield [at, Math.min(at + FINE_BYTES, end)];
 }
 
@@ -112,7 +167,7 @@ function* cutWindow([start, end]: readonly [number, number]): Generator<readonly
 const AHEAD = 4;
 
 async function* ahead<T, R>(
-  items: AsyncIterable<T>,
+  items: AsyncIterable<T> | Iterable<T>,
   ask: (item: T) => Promise<R>,
 ): AsyncGenerator<R> {
   const asked: Promise<R>[] = [];

@@ -1,7 +1,7 @@
 // One disk into an export: read with many requests in flight, digested in threads, and told as frames in their order.
 
 import { webcrypto } from 'node:crypto';
-import { type ExportChain, type Frame, NO_PAYLOAD } from '../../export-file/index.ts';
+import { digest, type ExportChain, type Frame, NO_PAYLOAD } from '../../export-file/index.ts';
 import { runPipeline } from '../pipeline.ts';
 import { dataRuns } from '../sink.ts';
 import { CHUNK_BYTES, SLOTS } from '../slots.ts';
@@ -80,14 +80,18 @@ async function partsOf(
     zeros(run.start);
     const bytes = memory.subarray(run.start, run.end);
     const frame = { kind: 'data', disk, offset: offset + run.start, length: bytes.length } as const;
-    parts.push(digestOf(bytes).then((digest) => ({ frame, bytes, digest })));
+    parts.push(digestOf(bytes).then((sum) => ({ frame, bytes, digest: sum })));
     at = run.end;
   }
   zeros(end - offset);
   return await Promise.all(parts);
 }
 
+/** Less is digested sooner than a thread is asked. */
+const THREADED_BYTES = 32 * 1024;
+
 /** In a thread of libuv's: all of a core and more goes into digests. */
 async function digestOf(bytes: Buffer): Promise<Uint8Array> {
+  if (bytes.length < THREADED_BYTES) return digest(bytes);
   return new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes as Buffer<ArrayBuffer>));
 }

@@ -42,19 +42,23 @@ before(async () => {
 
 /** Of sizes that are no multiples of an object; grown, shrunk, written, discarded between the sets. */
 async function makeSets(): Promise<void> {
-  const [flat, clone] = [`${from}/flat`, `${from}/clone`];
+  const [flat, clone, bare] = [`${from}/flat`, `${from}/clone`, `${from}/bare`];
   await sh(`head -c 9M /dev/urandom >/tmp/base; truncate -s ${20 * MIB + 4608} /tmp/base
     rbd import --no-progress /tmp/base ${flat}; rbd import --no-progress /tmp/base ${from}/parent; rm /tmp/base
     rbd snap create --no-progress ${from}/parent@p
     rbd clone --rbd-default-clone-format 2 ${from}/parent@p ${clone}
-    head -c ${5 * MIB + 101} /dev/urandom | rbd import --no-progress - ${from}/odd`);
+    head -c ${5 * MIB + 101} /dev/urandom | rbd import --no-progress - ${from}/odd
+    head -c 6M /dev/urandom | rbd import --no-progress --image-feature layering - ${bare}`);
   await scribble(flat, 13 * MIB, 70_656);
   await scribble(clone, 5 * MIB, 4096);
-  const images = { vda: flat, vdb: clone, vdc: `${from}/odd` };
+  const images = { vda: flat, vdb: clone, vdc: `${from}/odd`, vdd: bare };
   sets.push(await setOf('20261121t100000z-00000001', images));
   await scribble(flat, 2 * MIB + 512, 4096);
   await zero(flat, 4 * MIB, 5 * MIB);
+  await zero(flat, 3 * MIB, MIB); // an object loses its end
   await zero(clone, 0, 4 * MIB);
+  await zero(clone, 7 * MIB + 512, MIB - 512);
+  await zero(bare, 2 * MIB, 2 * MIB);
   await must('rbd', 'resize', '--no-progress', '--size', '31M', flat);
   await scribble(flat, 30 * MIB, MIB);
   sets.push(await setOf('20261121t110000z-00000002', images));
@@ -231,7 +235,7 @@ test('an import that was killed goes on, or is undone by whoever finds it', asyn
   await assertSame(copy, 3);
   assert.deepEqual(settled, { was: 'undone' });
   assert.deepEqual(await settle(true), { was: 'absent' });
-  assert.deepEqual((await imagesIn(`${to}/copies`)).toSorted(), ['clone', 'flat', 'odd']);
+  assert.deepEqual((await imagesIn(`${to}/copies`)).toSorted(), ['bare', 'clone', 'flat', 'odd']);
 });
 
 function kill(_: number, { stats }: { readonly stats: { readonly pid?: number } }): void {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { piecesOf, type Run } from '../../../src/rbd-export/set/pieces.ts';
+import { piecesOf, type Run, without } from '../../../src/rbd-export/set/pieces.ts';
 import { CHUNK_BYTES } from '../../../src/rbd-export/slots.ts';
 
 /** Scaled so that chunks have few bytes: a unit is a 16th of one. */
@@ -46,6 +46,26 @@ test('zeros are taken for granted only where nothing else was said', () => {
       );
       const data = new Set(all.filter(({ isZero }) => !isZero).flatMap(unitsOf));
       assert.ok(!zeros.flatMap(unitsOf).some((unit) => data.has(unit)));
+    }),
+  );
+});
+
+test('what is left of extents without others is what only they have', () => {
+  const windows = fc
+    .uniqueArray(fc.nat(60), { maxLength: 20 })
+    .map((bounds) => bounds.toSorted((a, b) => a - b))
+    .map((sorted) =>
+      Array.from({ length: Math.floor(sorted.length / 2) }, (_, at) => {
+        return [sorted[2 * at] ?? 0, sorted[2 * at + 1] ?? 0] as const;
+      }),
+    );
+  const bytesOf = (all: Iterable<readonly [number, number]>) =>
+    [...all].flatMap(([at, end]) => Array.from({ length: end - at }, (_, one) => at + one));
+  fc.assert(
+    fc.property(windows, windows, (all, holes) => {
+      const held = new Set(bytesOf(holes));
+      const wanted = bytesOf(all).filter((byte) => !held.has(byte));
+      assert.deepEqual(bytesOf(without(all, holes)), wanted);
     }),
   );
 });

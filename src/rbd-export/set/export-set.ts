@@ -1,7 +1,7 @@
 // A snapshot set, or what changed since another, to a stream of bytes in the format of export files.
 
 import { isDeepStrictEqual } from 'node:util';
-import { abilities, feature, type Image, listSnapshots, parentOf } from 'ceph-napi';
+import { listSnapshots, parentOf } from 'ceph-napi';
 import {
   decodeHeader,
   ExportChain,
@@ -19,6 +19,7 @@ import { VERSION } from '../../wire/version.ts';
 import type { SetDisk, SnapshotSet } from '../../wire/vocabulary.ts';
 import { cancelled, withCeph } from '../errors.ts';
 import { Source } from '../source.ts';
+import { isMapped, missesCuts } from './diff-traits.ts';
 import { changedPieces, type Since, wholePieces } from './pieces.ts';
 import { transferDisk, type WriteOut } from './transfer-disk.ts';
 
@@ -239,15 +240,8 @@ async function openSince(
     sizeBytes,
     hasParent: (await parentOf(image)) !== null || (await parentOf(was)) !== null,
     hasMaps: (await isMapped(image)) && (await isMapped(was)),
-    missesCuts: !abilities().some((one) => one.symbol === 'rbd_diff_iterate3' && one.present),
+    missesCuts: missesCuts(),
   }));
-}
-
-async function isMapped(image: Image): Promise<boolean> {
-  const { objectMapInvalid, fastDiffInvalid } = await image.flags();
-  return (
-    ((await image.features()) & feature.fastDiff) !== 0 && !objectMapInvalid && !fastDiffInvalid
-  );
 }
 
 /** @throws OperatingError mismatch */

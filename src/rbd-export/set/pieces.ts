@@ -46,10 +46,7 @@ export interface Since {
   readonly hasParent: boolean;
   /** Whether object maps tell which objects changed. */
   readonly hasMaps: boolean;
-  /**
-   * librbd of Ceph 16, and of 17 and 18 up to 18.2.2, does not tell what a discard cut off at an object's end (tracker.ceph.com 63770); nor
-   * does `rbd export-diff` then. It is found by what the objects held.
-   */
+  /** Of librbd: then that is found by what the objects held. */
   readonly missesCuts: boolean;
 }
 
@@ -74,12 +71,9 @@ export async function* changedPieces(
       wholeObject: false,
     });
     const cut = missesCuts ? cutOff(image, since, [offset, end]) : [];
-    const told = (await changed).map((extent) => runOf(extent, { from, sizeBytes, hasParent }));
-    const found = (await cut).map(([at, to]) => ({
-      offset: Math.max(at, from),
-      end: to,
-      isZero: false,
-    }));
+    const [extents, ends] = await Promise.all([changed, cut]);
+    const told = extents.map((extent) => runOf(extent, { from, sizeBytes, hasParent }));
+    const found = ends.map(([at, to]) => ({ offset: Math.max(at, from), end: to, isZero: false }));
     const runs = [...told, ...found].filter((run) => run.end > run.offset);
     return runs.toSorted((a, b) => a.offset - b.offset);
   };

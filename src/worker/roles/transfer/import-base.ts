@@ -1,6 +1,7 @@
 // Whether an image is, to the byte, as one of its snapshots: only then may what changed since that snapshot be written over it.
 
-import { changedExtents, ImageReader, type Pool } from 'ceph-napi';
+import { allocatedExtents, changedExtents, type Image, ImageReader, type Pool } from 'ceph-napi';
+import { isMapped, missesCuts } from '../../../rbd-export/set/diff-traits.ts';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { Session } from '../ceph/connections.ts';
 import { inImage, openImage } from '../ceph/open.ts';
@@ -27,7 +28,7 @@ export async function assertUnchanged(session: Session, pool: Pool, base: Base):
     if (sizeBytes !== (await was.size())) throw changed(base, 'it has another size');
     const [now, then] = [ImageReader.attach(head), ImageReader.attach(was)];
     const [a, b] = [0, 1].map(() => Buffer.alloc(CHUNK_BYTES)) as [Buffer, Buffer];
-    for (const [offset, length] of await changedExtents(head, { fromSnapshot: snap })) {
+    for (const [offset, length] of await touched(head, was, snap)) {
       const end = Math.min(offset + length, sizeBytes);
       for (let at = offset; at < end; at += CHUNK_BYTES) {
         const size = Math.min(CHUNK_BYTES, end - at);
@@ -36,6 +37,14 @@ export async function assertUnchanged(session: Session, pool: Pool, base: Base):
       }
     }
   });
+}
+
+/** What may differ, and more. */
+async function touched(head: Image, was: Image, snap: string) {
+  if (!missesCuts() || ((await isMapped(head)) && (await isMapped(was)))) {
+    return await changedExtents(head, { fromSnapshot: snap });
+  }
+  return [...(await allocatedExtents(head)), ...(await allocatedExtents(was))];
 }
 
 function changed({ subject, snap }: Base, what: string): OperatingError {

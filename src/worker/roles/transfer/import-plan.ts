@@ -54,10 +54,12 @@ async function disksOfBase(
   { since, state }: { readonly since: SetState; readonly state: SetState },
   names: readonly string[] | undefined,
 ): Promise<readonly ImportDisk[]> {
-  const bases = (await setsIn(session, pool))
+  const copies = (await setsIn(session, pool)).filter((set) =>
+    disksOf(set, state.disks).every(({ name }) => names?.includes(name) ?? true),
+  );
+  const bases = copies
     .filter((set) => isState(set, since, state.disks))
-    .map((set) => disksOf(set, state.disks))
-    .filter((disks) => names === undefined || disks.every(({ name }) => names.includes(name)));
+    .map((set) => disksOf(set, state.disks));
   const looked = await Promise.allSettled(bases.map((disks) => assertFit(session, pool, disks)));
   const fit = bases.filter((_, at) => looked[at]?.status === 'fulfilled');
   const [only, another] = fit;
@@ -66,6 +68,11 @@ async function disksOfBase(
     throw refused(placeOf(pool), why, 'Say which with --name, as when it was imported.');
   }
   if (only !== undefined) return only;
+  const there = copies.find((set) => isState(set, state, state.disks));
+  if (there !== undefined) {
+    const why = `set ${state.setId} was imported there already, as ${there.id}`;
+    throw refused(placeOf(pool), why, 'Go on with the export that was made after it.');
+  }
   for (const look of looked) if (look.status === 'rejected') throw look.reason;
   throw noBase(pool, since);
 }

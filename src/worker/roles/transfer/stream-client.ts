@@ -62,9 +62,11 @@ export class StreamClient implements ByteSource {
     this.#socket = socket;
     this.#pull = pull;
     this.hello = hello;
-    this.#closed = once(socket, 'close').then(() => {
-      throw gone();
-    });
+    // By an end or by a failure of the socket: whoever passed the bytes is gone.
+    this.#closed = once(socket, 'close').then(
+      () => Promise.reject(gone()),
+      () => Promise.reject(gone()),
+    );
     this.#closed.catch(() => undefined); // told to who writes
     socket.setTimeout(SILENCE_MS_MAX, () => socket.destroy());
   }

@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict';
 import type { JobsAnswer, SnapshotsAnswer } from '../../../src/wire/api.ts';
 import type { RestoreRecord } from '../../../src/wire/restore-protocol.ts';
-import { must, run, sh } from './host.ts';
+import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import { defineDomain } from './domains.ts';
+import { must, run, sh, until } from './host.ts';
 import type { Cleanup } from './images.ts';
-import { siphonJson } from './siphon.ts';
+import { answering, siphon, siphonJson } from './siphon.ts';
 
 const json = async <T>(...args: readonly string[]): Promise<T> =>
   JSON.parse(await must('rbd', ...args, '--format', 'json')) as T;
@@ -114,3 +116,38 @@ export const openJobs = async (): Promise<number> => {
   const jobs = await siphonJson<JobsAnswer['jobs']>('jobs', '--limit', '100');
   return jobs.filter(({ state }) => state === 'open').length;
 };
+
+/** A domain that is off, with two small disks, which were written to since its set. */
+export interface Restorable {
+  readonly set: SnapshotSet;
+  /** Waits until siphon has done what was left to do: all disks are restored, or none, and nothing is there that siphon does not claim. */
+  whole(): Promise<'restored' | 'as before'>;
+}
+
+export async function restorable(cleanup: Cleanup, name: string): Promise<Restorable> {
+  const images = [`vms/${name}-0`, `vms/${name}-1`];
+  const names = images.map((image) => image.slice('vms/'.length));
+  const digests = () => Promise.all(images.map(digestOf));
+  for (const image of images) await smallDisk(cleanup, image);
+  const ids = await Promise.all(images.map(idOf));
+  const originals = Object.fromEntries(names.map((each, index) => [each, ids[index] ?? '']));
+  const disks = images.map((image) => ({ kind: 'rbd' as const, image }));
+  await defineDomain(cleanup, { name, disks });
+  const then = await digests();
+  const [set] = (await siphonJson<SnapshotSet[]>('snapshot', 'create', name)) as [SnapshotSet];
+  cleanup.after(() => siphon('snapshot', 'delete', set.id));
+  for (const image of images) await writeTo(image, 9, '512k 2M');
+  const now = await digests();
+  return {
+    set,
+    async whole() {
+      await answering();
+      await until('all jobs end', async () => (await openJobs()) === 0, 120);
+      const { restores } = await assertClaimed('vms', names, originals);
+      assert.ok(restores.length <= 1);
+      const isRestored = restores.length === 1;
+      assert.deepEqual(await digests(), isRestored ? then : now);
+      return isRestored ? 'restored' : 'as before';
+    },
+  };
+}

@@ -6,23 +6,11 @@ import { before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
-import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
-import { defineDomain } from '../support/domains.ts';
-import { must, type Ran, run, until } from '../support/host.ts';
+import { must, type Ran, run } from '../support/host.ts';
 import { fileCleanup } from '../support/images.ts';
-import {
-  assertClaimed,
-  digestOf,
-  idOf,
-  openJobs,
-  smallDisk,
-  writeTo,
-} from '../support/restored.ts';
-import { answering, siphon, siphondPid, siphonJson } from '../support/siphon.ts';
+import { type Restorable, restorable } from '../support/restored.ts';
+import { answering, siphon, siphondPid } from '../support/siphon.ts';
 
-const NAME = 'restore-crash';
-const IMAGES = [`vms/${NAME}-0`, `vms/${NAME}-1`];
-const NAMES = IMAGES.map((image) => image.slice('vms/'.length));
 const VICTIMS = ['siphond', 'the ceph worker'] as const;
 const STEPS = ['begun', 'cloning', 'placing', 'taking back'] as const;
 const IS_SOAK = process.env['SIPHON_SOAK'] === '1';
@@ -47,29 +35,14 @@ function plan(): readonly Kill[] {
 }
 
 const cleanup = fileCleanup();
-let set: SnapshotSet;
-let originals: Record<string, string>;
-let [before_, after]: [readonly string[], readonly string[]] = [[], []];
-
-const digests = () => Promise.all(IMAGES.map(digestOf));
+let disks: Restorable;
 
 before(async () => {
   await answering();
   // A dead client's watch is waited for: not for half a minute each time.
   await must('ceph', 'config', 'set', 'osd', 'osd_client_watch_timeout', '10');
   cleanup.after(() => run('ceph', ['config', 'rm', 'osd', 'osd_client_watch_timeout']));
-  for (const image of IMAGES) await smallDisk(cleanup, image);
-  const ids = await Promise.all(IMAGES.map(idOf));
-  originals = Object.fromEntries(NAMES.map((name, index) => [name, ids[index] ?? '']));
-  await defineDomain(cleanup, {
-    name: NAME,
-    disks: IMAGES.map((image) => ({ kind: 'rbd' as const, image })),
-  });
-  before_ = await digests();
-  [set] = (await siphonJson<SnapshotSet[]>('snapshot', 'create', NAME)) as [SnapshotSet];
-  cleanup.after(() => siphon('snapshot', 'delete', set.id));
-  for (const image of IMAGES) await writeTo(image, 9, '512k 2M');
-  after = await digests();
+  disks = await restorable(cleanup, 'restore-crash');
 });
 
 /** Returns when the journal has the step, or the command has ended. */
@@ -100,27 +73,16 @@ async function disturbed({ who, step, afterMs }: Kill, ...args: string[]): Promi
   return await asked;
 }
 
-/** All restored, or none; and nothing is there that siphon does not claim. */
-async function assertWhole(): Promise<'restored' | 'as before'> {
-  await answering();
-  await until('all jobs end', async () => (await openJobs()) === 0, 120);
-  const { restores } = await assertClaimed('vms', NAMES, originals);
-  assert.ok(restores.length <= 1);
-  const isRestored = restores.length === 1;
-  assert.deepEqual(await digests(), isRestored ? before_ : after);
-  return isRestored ? 'restored' : 'as before';
-}
-
 for (const [index, kill] of plan().entries()) {
   const { who, step, afterMs } = kill;
   test(`kill ${index} of seed ${SEED}: ${who} dies ${afterMs} ms after "${step}"`, async (t) => {
     const isUndo = step === 'taking back';
-    if (isUndo) await must('siphon', 'restore', set.id);
-    const { code } = await disturbed(kill, ...(isUndo ? ['--undo', set.id] : [set.id]));
-    const found = await assertWhole();
+    if (isUndo) await must('siphon', 'restore', disks.set.id);
+    const { code } = await disturbed(kill, ...(isUndo ? ['--undo', disks.set.id] : [disks.set.id]));
+    const found = await disks.whole();
     t.diagnostic(`exit code ${code}: ${found}`);
     if (code === 0) assert.equal(found, isUndo ? 'as before' : 'restored');
-    if (found === 'restored') await must('siphon', 'restore', '--undo', set.id);
-    assert.equal(await assertWhole(), 'as before');
+    if (found === 'restored') await must('siphon', 'restore', '--undo', disks.set.id);
+    assert.equal(await disks.whole(), 'as before');
   });
 }

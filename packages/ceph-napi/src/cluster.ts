@@ -1,7 +1,7 @@
 // A connection to a cluster (rados_t), and what it answers about itself. Without limits librados waits for ever and cannot be
 // interrupted, so every connection has them.
 import assert from 'node:assert/strict';
-import { check } from './errors.ts';
+import { check, errno } from './errors.ts';
 import { freeBuffer } from './free.ts';
 import { Handle } from './handle.ts';
 import { type CFunction, librados } from './library.ts';
@@ -23,6 +23,9 @@ import { Pool } from './pool.ts';
 const create = librados(`int rados_create2(rados_t *pcluster, const char *const clustername,
   const char *const name, uint64_t flags)`);
 const readConf = librados('int rados_conf_read_file(rados_t cluster, const char *path)');
+const getConf = librados(
+  'int rados_conf_get(rados_t cluster, const char *option, char *buf, size_t len)',
+);
 const setConf = librados(
   'int rados_conf_set(rados_t cluster, const char *option, const char *value)',
 );
@@ -96,6 +99,24 @@ export class Cluster extends Handle {
   async fsid(): Promise<string> {
     const buffer = bytes(37); // a UUID and its NUL
     await this.call(clusterFsid, buffer, buffer.length);
+    return textOf(buffer);
+  }
+
+  /**
+   * An option of this client, as the configuration file, the monitors and the caller have set it. Throws ENOENT (no such option).
+   * Implements: rados_conf_get
+   */
+  async option(name: string): Promise<string> {
+    const { result, buffer } = await withRoom(getConf.symbol, 256, async (room) => {
+      const into = bytes(room);
+      const answer = await this.try(getConf, name, into, room);
+      return {
+        result: answer === -errno.ENAMETOOLONG ? -errno.ERANGE : answer,
+        wanted: room,
+        buffer: into,
+      };
+    });
+    check(result, getConf.symbol, name);
     return textOf(buffer);
   }
 

@@ -17,6 +17,7 @@ export const errno = {
   EINVAL: 22,
   EROFS: 30,
   ERANGE: 34,
+  ENAMETOOLONG: 36,
   ENOSYS: 38,
   ENOTEMPTY: 39,
   EOPNOTSUPP: 95,

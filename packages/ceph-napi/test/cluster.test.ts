@@ -105,6 +105,14 @@ test('an unreadable keyring, an absent configuration and an unknown option are e
   await assert.rejects(connect({ options }), failed('rados_conf_set', errno.ENOENT));
 });
 
+test('an option is told as it was set, or as it is by default; however long it is', async () => {
+  const long = '/'.repeat(1000);
+  await using cluster = await connect({ options: { admin_socket: long } });
+  assert.equal(await cluster.option('admin_socket'), long);
+  assert.equal(await cluster.option('rbd_default_clone_format'), 'auto');
+  await assert.rejects(cluster.option('no_such_option'), failed('rados_conf_get', errno.ENOENT));
+});
+
 test('a configuration may be given without a file', async () => {
   const monHost = (await command('ceph-conf', '--lookup', 'mon_host')).toString().trim();
   const keyring = '/etc/ceph/ceph.client.admin.keyring';

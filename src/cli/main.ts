@@ -11,6 +11,7 @@ import { addEvict } from './commands/evict.ts';
 import { addJobs } from './commands/jobs.ts';
 import { addPause } from './commands/pause.ts';
 import { addPolicy } from './commands/policy.ts';
+import { addFlatten, addPublish } from './commands/publish.ts';
 import { addRestore } from './commands/restore.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
@@ -46,6 +47,8 @@ for (const add of [
   addSnapshot,
   addRestore,
   addTransfer,
+  addPublish,
+  addFlatten,
   addPolicy,
   addJobs,
   addPause,

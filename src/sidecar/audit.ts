@@ -21,6 +21,8 @@ export type Change =
   | 'restore undo'
   | 'export'
   | 'import'
+  | 'publish'
+  | 'flatten'
   | 'cancel'
   | 'pause'
   | 'resume'

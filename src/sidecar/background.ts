@@ -4,6 +4,7 @@
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
+import type { Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import { LOOK_MS_MAX, type Schedules } from '../snapshot/schedule/schedules.ts';
 import type { Snapshots } from '../snapshot/service.ts';
@@ -30,6 +31,7 @@ export interface Background {
   readonly restores: Pick<Restores, 'recover'>;
   readonly schedules: Schedules;
   readonly transfers: Pick<Transfers, 'recover'>;
+  readonly publishing: Publishing;
   readonly spool: Spool;
   readonly policies: Policies;
   readonly configFile: string;
@@ -82,6 +84,8 @@ export async function startBackground(
   });
   restoring.poke();
   loop('interrupted imports', () => parts.transfers.recover(), { everyMs }).poke();
+  loop('recovery of images', () => parts.publishing.recover(), { everyMs }).poke();
+  loop('lost images', () => parts.publishing.reconcile()).poke();
   // Also of a worker that was still on its way out when libvirt was connected.
   const lettingGo = loop('held guests', (signal) => snapshots.letGo(signal), {
     everyMs,

@@ -14,6 +14,8 @@ import {
 } from '../cache/index.ts';
 import { createHookService, type HookService } from '../hook/service.ts';
 import { jitterOf } from '../snapshot/limits.ts';
+import { publishByPolicy } from '../snapshot/publish/by-policy.ts';
+import { createPublishing, type Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import { Schedules } from '../snapshot/schedule/schedules.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
@@ -142,14 +144,39 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
   };
 }
 
+/** Flattens of this host: each reads and writes as fast as the cluster lets it. */
+const FLATTENS_AT_ONCE = 2;
+
+function openPublishing(
+  { journal, catalogue, log }: Stores,
+  { clusters }: Workers,
+  onDefect: (error: unknown) => void,
+): Publishing {
+  const queue = new PQueue({ concurrency: FLATTENS_AT_ONCE });
+  return createPublishing({
+    journal,
+    catalogue: catalogue.sets,
+    byFsid: (fsid) => clusters.byFsid(fsid),
+    clusters: () => clusters.all,
+    limitFlatten: (run) => queue.add(run),
+    host: hostname(),
+    log,
+    now: Date.now,
+    onDefect,
+  });
+}
+
 export function openSnapshots(
-  { config, journal, catalogue, pauses, counts, log }: Stores,
-  { clusters, libvirt }: Workers,
+  stores: Stores,
+  workers: Workers,
   policies: Policies,
   onDefect: (error: unknown) => void,
-): Snapshots {
+): { readonly snapshots: Snapshots; readonly publishing: Publishing } {
+  const { config, journal, catalogue, pauses, counts, log } = stores;
+  const { clusters, libvirt } = workers;
+  const publishing = openPublishing(stores, workers, onDefect);
   const queue = new PQueue({ concurrency: config.snapshot.atOnce });
-  return createSnapshots({
+  const snapshots = createSnapshots({
     journal,
     catalogue: catalogue.sets,
     clusterOf: (source) => clusters.ofDisk(source),
@@ -161,6 +188,7 @@ export function openSnapshots(
     keeps: () => config.snapshot.keepFiles,
     readState: readStateFile,
     jitterMs: () => jitterOf(config.snapshot.jitterMs, Math.random()),
+    onTaken: (set) => publishByPolicy({ policies: policies.current, publishing, log }, set),
     limit: (run) => {
       queue.concurrency = config.snapshot.atOnce;
       return queue.add(run);
@@ -172,6 +200,7 @@ export function openSnapshots(
     wait: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined), // early will do
     onDefect,
   });
+  return { snapshots, publishing };
 }
 
 /** Sets that policies want by the calendar. */

@@ -2,6 +2,7 @@
 
 import type { Cache, WarmAsk } from '../cache/index.ts';
 import type { HookService } from '../hook/service.ts';
+import type { Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import type { Begun, Snapshots, Started } from '../snapshot/service.ts';
 import type {
@@ -13,9 +14,11 @@ import type {
   StatusAnswer,
   WarmRequest,
 } from '../wire/api.ts';
+import { splitPlace } from '../wire/caps.ts';
 import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
-import { parseSource } from '../wire/source.ts';
+import type { PublishRequest } from '../wire/publish-api.ts';
+import { parseImage, parseSource } from '../wire/source.ts';
 import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
@@ -38,6 +41,7 @@ export interface ServiceParts {
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'begin' | 'undo' | 'list'>;
   readonly transfers: Services['transfers'];
+  readonly publishing: Publishing;
   readonly start: StartParts;
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
@@ -70,6 +74,11 @@ export function bindServices(parts: ServiceParts): Services {
     protectSnapshot: (id, isProtected) => snapshots.protect(id, isProtected),
     prune: (request) => prune(parts, request),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
+    publish: (request) => publish(parts, request),
+    flatten: async ({ image }) => ({
+      kind: 'job',
+      id: (await parts.publishing.flatten(parseImage(image))).jobId,
+    }),
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
@@ -164,6 +173,18 @@ async function answerOf(begun: readonly Begun[]): Promise<SnapshotCreateAnswer> 
     else failed.push({ domain: begun[index]?.domain ?? '', error: wireErrorOf(each.reason) });
   }
   return { sets, failed };
+}
+
+async function publish(
+  { publishing }: ServiceParts,
+  { set, to, flatten = 'here', fallback = 'copy', encrypted, wait, ...asked }: PublishRequest,
+): Promise<LongWork> {
+  const [pool, namespace] = splitPlace(to);
+  const taken = encrypted === true && { isEncryptedTaken: true as const };
+  const ask = { ...asked, to: { pool, namespace }, flatten, fallback, ...taken };
+  const begun = publishing.begin(set, ask);
+  const { jobId: id, usable, independent } = begun;
+  return { kind: 'job', id, ended: wait === true ? independent : usable };
 }
 
 async function describe(

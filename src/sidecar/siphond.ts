@@ -79,11 +79,11 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   tellRecovery(recovery, log);
   const policies = openPolicies(() => config.snapshot.policies, log);
   await policies.load();
-  const snapshots = openSnapshots(stores, workers, policies, onDefect);
+  const { snapshots, publishing } = openSnapshots(stores, workers, policies, onDefect);
   listeners.push((event) => tellSnapshots(snapshots, event, log));
   const restores = openRestores(stores, workers, snapshots, onDefect);
   const transfers = await openTransfers(stores, workers, onDefect);
-  const work = { snapshots, restores, transfers };
+  const work = { snapshots, restores, transfers, publishing };
   const idle = () => Object.values(work).map((each) => each.idle());
   life.defer(() => settle([cache.settled(), ...idle()], log));
   const domains = openDomains(stores, workers, cache, snapshots, restores);
@@ -179,7 +179,7 @@ async function finishSets(snapshots: Snapshots): Promise<void> {
 /** How long work that was asked to end may take to do so. */
 const SETTLE_MS_MAX = 4000;
 
-async function settle(work: readonly Promise<void>[], log: Logger): Promise<void> {
+async function settle(work: readonly Promise<unknown>[], log: Logger): Promise<void> {
   const settled = Promise.all(work).then(() => true);
   const isSettled = await Promise.race([settled, delay(SETTLE_MS_MAX, false)]);
   if (!isSettled) log.warn('work did not end in time: it goes on at the next start');

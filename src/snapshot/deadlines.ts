@@ -7,6 +7,10 @@ export const DEADLINE_MS = {
   look: { deadlineMs: 30_000 },
   snapshot: { deadlineMs: 60_000 },
   record: { deadlineMs: 30_000 },
+  /** A clone with its snapshot, or its removal after a dead client's watch. */
+  clone: { deadlineMs: 120_000 },
+  /** 8 TiB at 100 MiB/s. */
+  flatten: { deadlineMs: 24 * 3_600_000 },
   measure: { deadlineMs: 10_000 },
   libvirt: { deadlineMs: 10_000 },
   /** Above the longest hook call, for which libvirt's lists wait. */

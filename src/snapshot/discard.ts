@@ -4,6 +4,7 @@
 import { allOf } from '../wire/all-of.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
+import { formatImage } from '../wire/source.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
 import type { DiskAt, SnapshotAt } from '../wire/worker-protocol.ts';
 import { DEADLINE_MS } from './deadlines.ts';
@@ -78,6 +79,21 @@ export async function isWhole({ ceph }: Cluster, set: SnapshotSet): Promise<bool
     }),
   );
   return found.every(Boolean);
+}
+
+/** Before anything of it is removed. @throws OperatingError refused: a clone of format 1 needs one of its snapshots */
+export async function assertUncloned({ ceph }: Cluster, set: SnapshotSet): Promise<void> {
+  await allOf(
+    set.disks.map(async (disk) => {
+      const marked = await unlessGone(ceph.call('listMarked', atOf(disk), DEADLINE_MS.look), []);
+      const kept = marked.find(({ snapId }) => snapId === disk.snapId);
+      if (kept?.isProtected !== true) return;
+      const why = `disk ${disk.target}: its snapshot is protected, since images are cloned from it`;
+      const hint = `rbd children ${formatImage(disk)}@${kept.snap} tells which; siphon flatten parts those that siphon published.`;
+      const fields = { code: 'refused', op: 'delete snapshot set', subject: set.id } as const;
+      throw new OperatingError({ ...fields, why, hint });
+    }),
+  );
 }
 
 function atOf({ pool, namespace, image, imageId }: DiskAt): DiskAt {

@@ -14,7 +14,7 @@ export class StaysOpen extends OperatingError {
 }
 
 /** What was taken must not be left behind for any of these. */
-const LEAVES_OPEN: readonly ErrorCode[] = ['unavailable', 'busy', 'denied'];
+const LEAVES_OPEN: readonly ErrorCode[] = ['unavailable', 'busy', 'denied', 'exhausted'];
 
 export class Jobs {
   readonly #parts: JobsParts;
@@ -26,6 +26,7 @@ export class Jobs {
   /** Why they are, as it was said last. */
   readonly #said = new Map<string, string>();
 
+  /** `kinds`: those that are its own in the journal. */
   constructor(parts: JobsParts, kinds: readonly JobKind[] = ['snapshot', 'delete-set']) {
     this.#parts = parts;
     this.#kinds = kinds;

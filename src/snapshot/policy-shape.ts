@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { type KeepCounts, PERIODS } from '../wire/keep.ts';
+import { FALLBACKS, FLATTENS } from '../wire/publish-api.ts';
 import { SCHEDULE_ALLOWED } from '../wire/schedule.ts';
 import { DURATION_ALLOWED, parseDuration } from '../wire/units.ts';
 import { POLICY_EVENTS, type Policy, type Wanted } from '../wire/vocabulary.ts';
@@ -12,6 +13,7 @@ export const WANTED_DEFAULT: Wanted = { devices: 'all', quiesce: 'try', instant:
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
+const PLACE = /^[^/@\s]+(\/[^/@\s]+)?$/;
 const TAG = /^[A-Za-z0-9][A-Za-z0-9._:=-]{0,127}$/;
 
 function listOf<T extends z.ZodType>(each: T, allowed: string) {
@@ -32,6 +34,7 @@ function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
 const NAME_ALLOWED = "a name of letters, digits, . _ -, at most 64 long, and not 'off'";
 const KEEP_ALLOWED = 'a whole number from 1 to 1000';
 const PERIODS_ALLOWED = 'a whole number from 0 to 1000';
+const PLACE_ALLOWED = 'a pool, or POOL/NAMESPACE';
 const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
 const ON_ALLOWED = `a list of at least one of ${POLICY_EVENTS.join(', ')}`;
 const DEVICES_ALLOWED = 'all, root, or a list of at least one target such as "vda"';
@@ -96,6 +99,12 @@ const Shape = z.strictObject({
   keep_monthly: KEEP_PERIOD,
   keep_yearly: KEEP_PERIOD,
   max_age: Age.exactOptional(),
+  publish_to: z
+    .string({ error: PLACE_ALLOWED })
+    .regex(PLACE, { error: PLACE_ALLOWED })
+    .exactOptional(),
+  flatten: oneOf(...FLATTENS).exactOptional(),
+  fallback: oneOf(...FALLBACKS).exactOptional(),
 });
 const Checked = Shape.superRefine((policy, context) => {
   // Of no domain at all, or of all: which of the two is not guessed.
@@ -112,6 +121,7 @@ const Checked = Shape.superRefine((policy, context) => {
 /** As the rest of siphon knows it. */
 export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Shape>): Policy {
   const { name, domains, uuids, tags, devices, quiesce, instant, schedule, max_age } = written;
+  const { publish_to: publishTo, flatten, fallback } = written;
   const on = written.on ?? (schedule === undefined ? ['shutdown' as const] : []);
   const keepPeriods: { -readonly [K in keyof KeepCounts['keepPeriods']]: number } = {};
   for (const period of PERIODS) {
@@ -124,6 +134,9 @@ export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Sh
     keepLast,
     keepPeriods,
     ...(max_age !== undefined && { maxAgeMs: max_age }),
+    ...(publishTo !== undefined && { publishTo }),
+    ...(flatten !== undefined && { flatten }),
+    ...(fallback !== undefined && { fallback }),
     ...(schedule !== undefined && {
       schedule: {
         calendar: schedule,

@@ -5,7 +5,7 @@ import type { Domain, StateFile } from '../domain/domain.ts';
 import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Cluster, LibvirtPort, SetCatalogue } from '../wire/ports.ts';
-import type { Policy, ReleaseReason, StateKind } from '../wire/vocabulary.ts';
+import type { Policy, ReleaseReason, SnapshotSet, StateKind } from '../wire/vocabulary.ts';
 import type { HoldCounts } from './holds.ts';
 import type { Limits } from './limits.ts';
 
@@ -28,6 +28,8 @@ export interface SnapshotParts {
   readonly keeps: () => readonly StateKind[];
   /** In a bounded time; never rejects for what is wrong with the file. */
   readonly readState: (file: StateFile) => Promise<StateRead>;
+  /** A set has been taken: whatever is done with it from then on. */
+  readonly onTaken?: (set: SnapshotSet) => void;
   /** Runs it when its turn comes: the bound on sets at once. */
   readonly limit: <T>(run: () => Promise<T>) => Promise<T>;
   /** This host's name, for the record. */

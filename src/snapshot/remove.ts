@@ -6,7 +6,7 @@ import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { DEADLINE_MS } from './deadlines.ts';
-import { discardPlan, discardSet, dropLocks, ownClient } from './discard.ts';
+import { assertUncloned, discardPlan, discardSet, dropLocks, ownClient } from './discard.ts';
 import type { DeleteData } from './job-data.ts';
 import type { Jobs } from './jobs.ts';
 import type { SnapshotParts } from './ports.ts';
@@ -71,8 +71,9 @@ export class Removal {
   /** May be done again, after whoever did it before is gone. */
   async discard(job: Job, data: DeleteData): Promise<void> {
     const isSet = 'set' in data;
-    if (isSet && this.#isKnown(data.set)) this.#parts.catalogue.put(data.set, 'deleting');
     const cluster = await this.#parts.byFsid(isSet ? data.set.fsid : data.leftovers.fsid);
+    if (isSet) await assertUncloned(cluster, data.set);
+    if (isSet && this.#isKnown(data.set)) this.#parts.catalogue.put(data.set, 'deleting');
     const images = isSet ? data.set.disks : data.leftovers.disks.map(({ at }) => at);
     await dropLocks(cluster, images, data.client);
     job.step('removing', { ...data, client: await ownClient(cluster) });

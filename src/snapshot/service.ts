@@ -346,6 +346,7 @@ class Room implements Snapshots {
     } finally {
       seat.leave();
     }
+    this.#parts.onTaken?.(set);
     if (set.policy !== undefined) this.#prune.run(set.domainUuid);
     return set;
   }

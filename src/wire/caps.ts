@@ -23,7 +23,7 @@ type Grants = (scope: string) => readonly string[];
 const NONE: Grants = () => [];
 const READ: Grants = (scope) => [`profile rbd-read-only ${scope}`];
 
-/** But for restores no identity may write what is in an image: snapshots stand in its header, and in object maps. */
+/** But for restores no identity may write what is in a domain's disk: snapshots stand in its header, and in object maps. */
 const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> = {
   fill: { images: READ, vms: NONE, ticks: NONE },
   snapshot: {
@@ -32,15 +32,18 @@ const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> 
       `allow rwx ${scope} object_prefix rbd_header.`,
       `allow wx ${scope} object_prefix rbd_object_map.`,
       `allow w ${scope} object_prefix siphon.sets`,
+      // Where clones are of format 1: whether a snapshot may lose its protection is asked of all pools.
+      'allow class-read object_prefix rbd_children',
     ],
     // What disks are clones of, and qcow2 bases in RBD: without it such a disk cannot even be opened.
     images: READ,
     // Who may write anything in a pool may take snapshot ids there.
     ticks: (scope) => [`allow w ${scope} object_prefix siphon.tick`],
   },
+  // It makes whole images, and reads what they are cloned from.
   publish: {
-    images: (scope) => [`allow w ${scope} object_prefix siphon.sources`],
-    vms: NONE,
+    images: (scope) => [`profile rbd ${scope}`],
+    vms: READ,
     ticks: NONE,
   },
   // It makes, renames and removes images, and rolls them back: all of a pool.

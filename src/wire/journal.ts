@@ -13,6 +13,8 @@ export const JOB_KINDS = [
   'flatten',
   'export',
   'import',
+  'publish',
+  'publish-flatten',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */
@@ -36,7 +38,7 @@ export interface JobRecord {
 
 /** Progress is told, not kept. */
 export interface JobProgress {
-  /** Of a fill: bytes of the source that are through, holes included. */
+  /** Of a fill: bytes of the source that are through, holes included; of a flatten, of the image. */
   readonly doneBytes: number;
   readonly totalBytes: number;
   /** Of a fill: what was read for that from Ceph. */

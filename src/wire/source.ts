@@ -88,3 +88,14 @@ export function formatImage(at: {
 }): string {
   return [at.pool, at.namespace, at.image].filter((part) => part !== '').join('/');
 }
+
+/** `POOL/[NAMESPACE/]IMAGE`. @throws OperatingError usage */
+export function parseImage(text: string): Omit<SourceName, 'fsid' | 'snap'> {
+  const parts = text.split('/');
+  const isWhole = (parts.length === 2 || parts.length === 3) && parts.every((part) => part !== '');
+  const [pool = '', ...rest] = parts;
+  const [namespace = '', image = ''] = rest.length === 2 ? rest : ['', rest[0]];
+  if (isWhole && !text.includes('@')) return { pool, namespace, image };
+  const fields = { code: 'usage', op: 'read image', subject: JSON.stringify(text) } as const;
+  throw new OperatingError({ ...fields, why: 'it is not POOL/IMAGE or POOL/NAMESPACE/IMAGE' });
+}

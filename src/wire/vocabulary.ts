@@ -2,6 +2,7 @@
 
 import type { Quiesce } from './hold-protocol.ts';
 import type { KeepCounts } from './keep.ts';
+import type { Fallback, Flatten } from './publish-api.ts';
 import type { Schedule } from './schedule.ts';
 
 /** A source image by its ids: what it is, whatever it is called. Ids are Ceph's own, each a safe integer. */
@@ -198,6 +199,10 @@ export interface Policy extends Wanted, KeepCounts {
   readonly schedule?: Schedule;
   /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever the counts say. */
   readonly maxAgeMs?: number;
+  /** `POOL[/NAMESPACE]` in which each of its sets becomes images. */
+  readonly publishTo?: string;
+  readonly flatten?: Flatten;
+  readonly fallback?: Fallback;
 }
 
 /** Whose software made an image, as far as its name tells. It cannot delete the image while a snapshot is left on it. */

@@ -3,6 +3,7 @@
 
 import type { WireError } from './errors.ts';
 import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
+import type { PublishMethods } from './publish-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
@@ -130,10 +131,10 @@ export interface SnapshotAt {
 }
 
 /** The `ceph` role: one worker a cluster, kept warm. */
-export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMethods {
+export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMethods, PublishMethods {
   /** Who is there, as this user's connection sees it, and who that is (`client.4123`); not stated: the fill user's. */
   status: {
-    params: { readonly as?: 'fill' | 'snapshot' | 'restore' };
+    params: { readonly as?: keyof CephSettings['users'] };
     result: { readonly fsid: string; readonly client: string };
   };
   /** What of librbd not every release has, as this host's has it; asks no cluster. */
@@ -174,8 +175,8 @@ export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMetho
     params: SnapshotAt;
     result: { readonly allocatedBytes: number } | { readonly why: string };
   };
-  /** siphon's marked snapshots of an image. */
-  listMarked: { params: DiskAt; result: readonly SnapshotAt[] };
+  /** siphon's marked snapshots of an image. `isProtected`: clones of format 1 need it. */
+  listMarked: { params: DiskAt; result: readonly (SnapshotAt & { readonly isProtected?: true })[] };
   /** Writes a copy of a file that a set keeps, for the set to name; it goes with the set. As the snapshot user. */
   keepFile: {
     params: {

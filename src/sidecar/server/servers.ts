@@ -13,6 +13,7 @@ import { addBaseChanges, addBaseReads } from './routes-bases.ts';
 import { addHookRoute, HOOK_BODY_BYTES_MAX } from './routes-hook.ts';
 import { addJobChanges, addJobReads } from './routes-jobs.ts';
 import { addPolicyReads } from './routes-policies.ts';
+import { addPublishChanges } from './routes-publish.ts';
 import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
@@ -77,6 +78,7 @@ function addChanges(app: FastifyInstance, parts: ChangeParts): void {
   addSnapshotChanges(app, parts);
   addRestoreChanges(app, parts);
   addTransferChanges(app, parts);
+  addPublishChanges(app, parts);
   addJobChanges(app, parts);
 }
 

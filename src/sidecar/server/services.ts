@@ -21,6 +21,7 @@ import type {
   StatusAnswer,
   WarmRequest,
 } from '../../wire/api.ts';
+import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
 import type { JobJournal } from '../journal.ts';
@@ -56,6 +57,9 @@ export interface Services {
   listRestores(): Promise<RestoresAnswer>;
   readonly transfers: Pick<Transfers, 'export' | 'import'>;
   listPolicies(): Promise<PoliciesAnswer>;
+  /** What fails at once rejects: the set is not known, or is being published. */
+  publish(request: PublishRequest): Promise<LongWork>;
+  flatten(request: FlattenRequest): Promise<LongWork>;
   testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;
   resume(request: PauseRequest): PauseAnswer;

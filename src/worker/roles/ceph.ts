@@ -12,6 +12,11 @@ import { dropLock } from './ceph/lock-break.ts';
 import { measureSnapshot } from './ceph/measure.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
+import { flattenClone, makeClone, nameClone, removeClone } from './ceph/publish.ts';
+import { makeCopy } from './ceph/publish-copy.ts';
+import { dropEntry, findEntries } from './ceph/publish-entries.ts';
+import { lookToPublish } from './ceph/publish-look.ts';
+import { protectSource, releaseSource } from './ceph/publish-source.ts';
 import { restoreHandlers } from './ceph/restore/methods.ts';
 import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
@@ -62,6 +67,20 @@ export const startCephRole = ((settings) => {
       findSets: () => connections.as('snapshot', findSets),
       settleImport: (ref, { signal }) =>
         connections.as('restore', (session) => settleImport(session, ref, signal)),
+      lookToPublish: (what) => connections.as('publish', (session) => lookToPublish(session, what)),
+      protectSource: (at) => connections.as('snapshot', (session) => protectSource(session, at)),
+      releaseSource: (at) => connections.as('snapshot', (session) => releaseSource(session, at)),
+      makeClone: (what, { signal }) =>
+        connections.as('publish', (session) => makeClone(session, what, signal)),
+      makeCopy: (what, context) =>
+        connections.as('publish', (session) => makeCopy(session, what, access.timeoutMs, context)),
+      nameClone: (what) => connections.as('publish', (session) => nameClone(session, what)),
+      flattenClone: (what, context) =>
+        connections.as('publish', (session) => flattenClone(session, what, context)),
+      removeClone: (what, { signal }) =>
+        connections.as('publish', (session) => removeClone(session, what, signal)),
+      dropEntry: (at) => connections.as('publish', (session) => dropEntry(session, at)),
+      findEntries: (where) => connections.as('publish', (session) => findEntries(session, where)),
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),
       ...restoreHandlers(connections),
       readCaps: (who) => connections.as('fill', (session) => readCaps(session, who)),

@@ -6,10 +6,11 @@ import { before, test } from 'node:test';
 import { capsFor } from '../../../src/sidecar/doctor/caps.ts';
 import type { Identity, Pools } from '../../../src/wire/caps.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
-import type { CephUser } from '../../../src/wire/worker-protocol.ts';
+import type { CephUser, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
 import { must, run, sh } from '../support/host.ts';
 import { fileCleanup, freshPool } from '../support/images.ts';
 import { cephWorker, json, soon, usersFor } from '../worker/ceph-worker.ts';
+import { IDENTITIES, NARROWED } from './narrowed.ts';
 import {
   arm,
   OPERATIONS,
@@ -36,7 +37,9 @@ before(async () => {
     for place in '' tenant/; do
       rbd import --no-progress ${scratch}/raw ${images}/$place'src'
       rbd snap create --no-progress ${images}/$place'src@snap'
-      rbd create --size 8M ${vms}/$place'disk'
+      rbd import --no-progress ${scratch}/raw ${vms}/$place'disk'
+      rbd snap create --no-progress ${vms}/$place'disk@siphon.source'
+      rbd snap protect ${vms}/$place'disk@siphon.source'
       rbd clone ${images}/$place'src@snap' ${vms}/$place'clone' --rbd-default-clone-format 2
     done
     rbd create --size 8M --data-pool ${data} ${vms}/split`);
@@ -51,11 +54,20 @@ async function siteOf(namespace: string): Promise<Site> {
   const known = await json<{ poolnum: number; poolname: string }[]>('ceph', 'osd', 'lspools');
   const idOf = (name: string) => known.find((each) => each.poolname === name)?.poolnum ?? -1;
   const fsid = await must('ceph', 'fsid');
+  const diskSpec = [vms, namespace, 'disk'].filter(Boolean).join('/');
+  const disk = await json<{ id: string }>('rbd', 'info', diskSpec);
+  const [marked] = await json<{ id: number }[]>('rbd', 'snap', 'ls', diskSpec);
+  const source: SnapshotAt = {
+    poolId: idOf(vms),
+    namespace,
+    imageId: disk.id,
+    snapId: marked?.id ?? -1,
+    snap: 'siphon.source',
+  };
   const ids = { fsid, poolId: idOf(images), namespace, imageId, snapId: snap?.id ?? -1 };
-  return { images, vms, namespace, ids, vmsId: idOf(vms), scratch };
+  return { images, vms, namespace, ids, vmsId: idOf(vms), source, scratch };
 }
 
-const IDENTITIES = ['fill', 'snapshot', 'publish', 'restore'] as const;
 const placesOf = ({ images, vms, namespace }: Site): Pools => {
   const place = (pool: string) => (namespace === '' ? pool : `${pool}/${namespace}`);
   return { images: [place(images)], vms: [place(vms)] };
@@ -201,130 +213,12 @@ function osd(grant: string, instead?: string): Change {
   };
 }
 
-const FIRST: Readonly<Record<Identity, string>> = {
-  fill: 'ask the monitors',
-  snapshot: 'ask the monitors',
-  publish: 'describe a source',
-  restore: 'look at a disk',
-};
+const noMon: Change = ({ osd: text }) => ({ osd: text });
 
-const NARROWED: readonly {
-  readonly identity: Identity;
-  readonly without: string;
-  readonly fails: string;
-  readonly change: Change;
-  readonly code?: string;
-}[] = [
-  ...IDENTITIES.map((identity) => ({
-    identity,
-    without: 'any mon caps',
-    fails: FIRST[identity],
-    change: ({ osd: text }: { osd: string }) => ({ osd: text }),
-  })),
-  {
-    identity: 'fill',
-    without: 'its pool',
-    fails: 'find a source',
-    change: osd('profile rbd-read-only pool=IMAGES', 'profile rbd-read-only pool=VMS'),
-  },
-  {
-    identity: 'fill',
-    without: 'class-read',
-    fails: 'describe a source',
-    change: osd('profile rbd-read-only pool=IMAGES', 'allow r pool=IMAGES'),
-  },
-  {
-    identity: 'fill',
-    without: 'r',
-    fails: 'fill',
-    change: osd('profile rbd-read-only pool=IMAGES', 'allow class-read pool=IMAGES'),
-  },
-  {
-    identity: 'snapshot',
-    without: "reading domains' disks",
-    fails: 'look who uses a disk',
-    change: osd('profile rbd-read-only pool=VMS'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'reading images',
-    fails: 'look who uses a clone',
-    change: osd('profile rbd-read-only pool=IMAGES'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'reading images',
-    fails: "read a base's head",
-    change: osd('profile rbd-read-only pool=IMAGES'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'headers',
-    fails: 'snapshot a disk',
-    change: osd('allow rwx pool=VMS object_prefix rbd_header.'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'headers',
-    fails: 'arm',
-    change: osd('allow rwx pool=VMS object_prefix rbd_header.'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'writing headers',
-    fails: 'snapshot a disk',
-    change: osd(
-      'allow rwx pool=VMS object_prefix rbd_header.',
-      'allow rx pool=VMS object_prefix rbd_header.',
-    ),
-  },
-  {
-    // Its lock cannot be taken, which librbd tells as a read-only image.
-    identity: 'snapshot',
-    without: 'methods of headers',
-    fails: 'snapshot a disk',
-    change: osd(
-      'allow rwx pool=VMS object_prefix rbd_header.',
-      'allow rw pool=VMS object_prefix rbd_header.',
-    ),
-    code: 'busy',
-  },
-  {
-    identity: 'snapshot',
-    without: 'siphon.sets',
-    fails: 'record a set',
-    change: osd('allow w pool=VMS object_prefix siphon.sets'),
-  },
-  {
-    identity: 'snapshot',
-    without: 'siphon.sets',
-    fails: 'keep a file of a set',
-    change: osd('allow w pool=VMS object_prefix siphon.sets'),
-  },
-  {
-    identity: 'restore',
-    without: "writing domains' disks",
-    fails: 'put a disk back, and take that back',
-    change: osd('profile rbd pool=VMS', 'profile rbd-read-only pool=VMS'),
-  },
-  {
-    identity: 'restore',
-    without: 'reading images',
-    fails: 'put a clone back',
-    change: osd('profile rbd-read-only pool=IMAGES'),
-  },
-  {
-    identity: 'publish',
-    without: 'siphon.sources',
-    fails: 'describe a source',
-    change: osd('allow w pool=IMAGES object_prefix siphon.sources', 'allow r pool=IMAGES'),
-  },
-];
-
-for (const { identity, without, fails, change, code = 'denied' } of NARROWED) {
+for (const { identity, without, fails, grant, instead, code = 'denied' } of NARROWED) {
   test(`the ${identity} identity without ${without} cannot ${fails}`, async () => {
     const operation = operationOf(identity, fails);
-    const world = await changed(identity, change);
+    const world = await changed(identity, grant === undefined ? noMon : osd(grant, instead));
     await using ceph = cephWorker(world.users);
     await failingAs(code, operation, { ...world, ceph });
   });

@@ -3,9 +3,15 @@
 import assert from 'node:assert/strict';
 import type { Identity } from '../../../src/wire/caps.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
+import type { CloneFormat } from '../../../src/wire/publish-protocol.ts';
 import type { RestoreDisk } from '../../../src/wire/restore-protocol.ts';
 import type { SnapshotSet, SourceIds } from '../../../src/wire/vocabulary.ts';
-import type { CephMethods, CephSettings, FillMethods } from '../../../src/wire/worker-protocol.ts';
+import type {
+  CephMethods,
+  CephSettings,
+  FillMethods,
+  SnapshotAt,
+} from '../../../src/wire/worker-protocol.ts';
 import { startWorker, type Worker } from '../../../src/worker/supervisor/index.ts';
 import { run } from '../support/host.ts';
 import { CONF, json, log, PROGRAM, soon } from '../worker/ceph-worker.ts';
@@ -19,6 +25,8 @@ export interface Site {
   readonly namespace: string;
   readonly ids: SourceIds;
   readonly vmsId: number;
+  /** A protected snapshot of the disk. */
+  readonly source: SnapshotAt;
   /** A folder for files. */
   readonly scratch: string;
 }
@@ -64,7 +72,11 @@ export const snapshotOf = (image: string): Operation => {
     const at = disk(world, image);
     const snap = `siphon.caps${++snaps}`;
     const { sizeBytes: _, ...made } = await ceph.call('createSnapshot', { ...at, snap }, soon);
-    assert.deepEqual(await ceph.call('listMarked', at, soon), [made]);
+    const marked = await ceph.call('listMarked', at, soon);
+    assert.deepEqual(
+      marked.filter((each) => each.snap === snap),
+      [made],
+    );
     assert.ok('allocatedBytes' in (await ceph.call('measureSnapshot', made, soon)));
     assert.deepEqual(await ceph.call('removeSnapshot', made, soon), { was: 'removed' });
   };
@@ -81,6 +93,23 @@ export const arm: Operation = async (world) => {
   } finally {
     await ceph.call('dropPrepared', { prepared }, soon);
   }
+};
+
+/** The disk's snapshot becomes an image, by a clone of this format; and goes again. */
+const publishBy = (format: CloneFormat): Operation => {
+  return async ({ ceph, images: pool, namespace, ids: { poolId }, source }) => {
+    const image = `published${++snaps}`;
+    const to = { pool, namespace, image };
+    await ceph.call('lookToPublish', { source, to }, soon);
+    const marked = { poolId, namespace, marked: `siphon.${image}` };
+    const entry = { schema: 1, host: 'h', set: 's', source, format, image } as const;
+    const { imageId } = await ceph.call('makeClone', { to: marked, entry }, soon);
+    const at = { ...marked, imageId };
+    await ceph.call('nameClone', { at, image }, soon);
+    await ceph.call('flattenClone', { at }, soon);
+    await ceph.call('findEntries', { pool, namespace }, soon);
+    await ceph.call('removeClone', { at }, soon);
+  };
 };
 
 function setIn({ vms: pool, namespace, vmsId: poolId, ids: { fsid } }: Site): SnapshotSet {
@@ -165,6 +194,11 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
       if (!closed.includes(place)) return;
       throw new OperatingError({ code: 'denied', op: 'find sets', subject: place });
     },
+    'protect a source': ({ ceph, source }) => ceph.call('protectSource', source, soon),
+    'release a source': async ({ ceph, source }) => {
+      await ceph.call('releaseSource', source, soon);
+      await ceph.call('protectSource', source, soon);
+    },
     'ask for health': ({ ceph }) => ceph.call('clusterHealth', {}, soon),
     'forget a set': (world) => world.ceph.call('removeSet', setIn(world), soon),
   },
@@ -192,6 +226,8 @@ export const OPERATIONS: Readonly<Record<Identity, Readonly<Record<string, Opera
       ceph.call('setProperties', { ids, properties: { os_hash_algo: 'sha512' } }, soon),
     'forget a description': ({ ceph, ids }) =>
       ceph.call('setProperties', { ids, properties: null }, soon),
+    'publish a snapshot': publishBy(2),
+    'publish by a clone of format 1': publishBy(1),
   },
 };
 

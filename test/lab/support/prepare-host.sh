@@ -7,8 +7,8 @@ here=$(cd "$(dirname "$0")/../../.." && pwd)
 mon='allow r, allow command "osd pool op unmanaged-snap"'
 key() { ceph auth get-or-create "client.$1" mon "$mon" osd "$2" -o "/etc/ceph/ceph.client.$1.keyring"; }
 key siphon-fill 'profile rbd-read-only' &
-key siphon-snapshot 'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets' &
-key siphon-publish 'allow w object_prefix siphon.sources' &
+key siphon-snapshot 'profile rbd-read-only, allow rwx object_prefix rbd_header., allow wx object_prefix rbd_object_map., allow w object_prefix siphon.sets, allow class-read object_prefix rbd_children' &
+key siphon-publish 'profile rbd' &
 key siphon-restore 'profile rbd' &
 wait
 systemd-sysusers "$here/systemd/siphon.sysusers.conf"

@@ -44,7 +44,7 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     'keep_last = 1',
     'keep = 1\nkeep_last = 1',
     11,
-    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, schedule, catch_up, jitter, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age$/,
+    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, schedule, catch_up, jitter, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age, publish_to, flatten, fallback$/,
   ],
   ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
   ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],
@@ -210,6 +210,9 @@ keep_weekly = 0
 keep_monthly = 12
 keep_yearly = 1000
 max_age = "36h"
+publish_to = "images/tenant"
+flatten = "never"
+fallback = "none"
 `);
   assert.deepEqual(problems, []);
   assert.deepEqual(policies, [
@@ -226,6 +229,9 @@ max_age = "36h"
       keepLast: 3,
       keepPeriods: { hourly: 24, daily: 7, weekly: 0, monthly: 12, yearly: 1000 },
       maxAgeMs: 36 * 3_600_000,
+      publishTo: 'images/tenant',
+      flatten: 'never',
+      fallback: 'none',
     },
   ]);
 });

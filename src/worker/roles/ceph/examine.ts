@@ -152,7 +152,11 @@ const TRIALS: Readonly<Record<Session['identity'], Trials>> = {
     write("images' headers", `rbd_header.${NO_KEY}`),
     write('object maps', `rbd_object_map.${NO_KEY}`),
   ],
-  publish: [write('siphon.sources', 'siphon.sources')],
+  publish: [
+    ...READS,
+    write('siphon.sources', 'siphon.sources'),
+    write('images', `rbd_data.${NO_KEY}`),
+  ],
   restore: [...READS, write('images', `rbd_data.${NO_KEY}`)],
 };
 

@@ -6,15 +6,15 @@ import {
   breakObjectLock,
   type Cluster,
   type Image,
+  type ImageRef,
   listLockers,
   listWatchers,
   type Pool,
 } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
-import { formatImage } from '../../../wire/source.ts';
 import type { CephMethods } from '../../../wire/worker-protocol.ts';
 import type { Session } from './connections.ts';
-import { inImage, openImage, openPool, refOf } from './open.ts';
+import { inImage, openImage, openPool, refOf, subjectOf } from './open.ts';
 
 /** Far enough below the shortest time to a broken lock that was measured (26.7 s). */
 const GIVE_UP_MS = 20_000;
@@ -58,12 +58,23 @@ export async function dropLock(
   { client, ...at }: CephMethods['dropLock']['params'],
   signal: AbortSignal,
 ): Promise<CephMethods['dropLock']['result']> {
-  if (client === clientOf(session.cluster)) return { was: 'absent' }; // it lives, and closes its images by itself
   await using pool = await openPool(session, at.pool, at.namespace);
-  const subject = formatImage(at);
+  return { was: await dropLockOf(session, pool, refOf(at), client, signal) };
+}
+
+/** The same of an image of an open pool. */
+export async function dropLockOf(
+  session: Session,
+  pool: Pool,
+  ref: ImageRef,
+  client: string,
+  signal: AbortSignal,
+): Promise<'dropped' | 'absent'> {
+  if (client === clientOf(session.cluster)) return 'absent'; // it lives, and closes its images by itself
+  const subject = subjectOf(pool, ref);
   // Lists of a read-only handle are of the moment of its opening.
   const look = async <T>(body: (image: Image) => Promise<T>): Promise<T> => {
-    await using image = await openImage(session, pool, refOf(at));
+    await using image = await openImage(session, pool, ref);
     return await inImage(session, image, 'drop lock', subject, () => body(image));
   };
   const was = await look((image) => takeFrom(client, pool, image));
@@ -73,7 +84,7 @@ export async function dropLock(
     signal.throwIfAborted();
     await delay(LOOK_EVERY_MS);
   }
-  return { was };
+  return was;
 }
 
 async function takeFrom(client: string, pool: Pool, image: Image): Promise<'dropped' | 'absent'> {

@@ -104,7 +104,10 @@ async function removeById(
   }
 }
 
-export async function listMarked(session: Session, at: DiskAt): Promise<SnapshotAt[]> {
+export async function listMarked(
+  session: Session,
+  at: DiskAt,
+): Promise<CephMethods['listMarked']['result']> {
   await using pool = await openPool(session, at.pool, at.namespace);
   await using image = await openImage(session, pool, refOf(at));
   const { id: poolId, namespace } = pool;
@@ -114,7 +117,10 @@ export async function listMarked(session: Session, at: DiskAt): Promise<Snapshot
   const snapshots = await freshSnapshots(session, pool, { id: imageId });
   return snapshots
     .filter((each) => each.type === 'user' && each.name.startsWith(SNAPSHOT_MARK))
-    .map((each) => ({ poolId, namespace, imageId, snapId: each.id, snap: each.name }));
+    .map((each) => {
+      const found = { poolId, namespace, imageId, snapId: each.id, snap: each.name };
+      return { ...found, ...(each.protected && { isProtected: true as const }) };
+    });
 }
 
 /** @throws OperatingError refused: the name is not one of siphon's */

@@ -181,7 +181,7 @@ test('what siphond reports of a thing that was found is not told twice', () => {
 
 const SNAPSHOT =
   'profile rbd-read-only pool=vms, allow rwx pool=vms object_prefix rbd_header., allow wx pool=vms object_prefix rbd_object_map., ' +
-  'allow w pool=vms object_prefix siphon.sets, profile rbd-read-only pool=images';
+  'allow w pool=vms object_prefix siphon.sets, allow class-read object_prefix rbd_children, profile rbd-read-only pool=images';
 
 test('what is missing is told with the caps that this user needs', () => {
   const [found] = diagnose(CASES['caps-missing']).filter(isWrong);

@@ -82,12 +82,14 @@ test('three users get the caps of their jobs, and none that blocklists', () => {
     'allow rwx pool=vms object_prefix rbd_header.',
     'allow wx pool=vms object_prefix rbd_object_map.',
     'allow w pool=vms object_prefix siphon.sets',
+    'allow class-read object_prefix rbd_children',
     'profile rbd-read-only pool=images',
     'profile rbd-read-only pool=more',
   ]);
   assert.deepEqual(publish?.osd.split(', '), [
-    'allow w pool=images object_prefix siphon.sources',
-    'allow w pool=more object_prefix siphon.sources',
+    'profile rbd-read-only pool=vms',
+    'profile rbd pool=images',
+    'profile rbd pool=more',
   ]);
   for (const each of [fill, snapshot, publish]) assert.equal(each?.mon, 'allow r');
 });
@@ -95,7 +97,7 @@ test('three users get the caps of their jobs, and none that blocklists', () => {
 test('a namespace is named in each grant', () => {
   const [fill, , publish] = capsFor(settings, { images: ['images/tenant'], vms: [] });
   assert.equal(fill?.osd, 'profile rbd-read-only pool=images namespace=tenant');
-  assert.match(publish?.osd ?? '', /^allow w pool=images namespace=tenant object_prefix /);
+  assert.equal(publish?.osd, 'profile rbd pool=images namespace=tenant');
 });
 
 test('one user for all jobs gets them together, each grant once', () => {
@@ -110,10 +112,11 @@ test('one user for all jobs gets them together, each grant once', () => {
       command ?? '',
     ) ?? assert.fail(command);
   assert.deepEqual(osd.split(', ').toSorted(), [
+    'allow class-read object_prefix rbd_children',
     'allow rwx pool=vms object_prefix rbd_header.',
-    'allow w pool=images object_prefix siphon.sources',
     'allow w pool=vms object_prefix siphon.sets',
     'allow wx pool=vms object_prefix rbd_object_map.',
+    'profile rbd pool=images',
     'profile rbd-read-only pool=images',
     'profile rbd-read-only pool=vms',
   ]);

@@ -1,0 +1,112 @@
+// What is made of a set that is published, and whether: pure.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { PublishPlan } from '../../../src/snapshot/publish/data.ts';
+import {
+  DEPTH_HARD,
+  DEPTH_SOFT,
+  decideFallback,
+  decidePublish,
+  planPublish,
+} from '../../../src/snapshot/publish/plan.ts';
+import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
+import type { PublishAsk } from '../../../src/wire/publish-api.ts';
+import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
+import { setOf } from './publish-sets.ts';
+
+const TO = { pool: 'images', namespace: '' };
+const ASK: PublishAsk = { to: TO, flatten: 'here', fallback: 'none' };
+const plan = (ask: Partial<PublishAsk> = {}, set: SnapshotSet = setOf(['vda', 'vdb'])) =>
+  planPublish(set, { ...ASK, ...ask }, 'p1');
+const namesOf = ({ images }: PublishPlan) =>
+  images.map(({ target, image, marked }) => [target, image, marked]);
+
+test('one image is named as it is asked for, of several each by its target; else by domain and set', () => {
+  const several = [
+    ['vda', 'gold-vda', 'siphon.p1.vda'],
+    ['vdb', 'gold-vdb', 'siphon.p1.vdb'],
+  ];
+  assert.deepEqual(namesOf(plan({ name: 'gold' })), several);
+  assert.deepEqual(namesOf(plan({ name: 'gold', devices: ['vdb'] })), [
+    ['vdb', 'gold', 'siphon.p1.vdb'],
+  ]);
+  assert.deepEqual(namesOf(plan({ devices: 'root' })), [['vda', 'web-1-s1', 'siphon.p1.vda']]);
+  const odd = { ...setOf(['vda']), domainName: 'a/b @c' };
+  assert.deepEqual(namesOf(plan({}, odd)), [['vda', 'a-b--c-s1', 'siphon.p1.vda']]);
+});
+
+test('no name carries siphon’s mark in disguise, nor what Ceph reads as more than a name', () => {
+  for (const name of ['a@b', 'a/b', '', '.hidden', 'x'.repeat(201)]) {
+    assert.throws(() => plan({ name }), { code: 'usage' }, name);
+  }
+  assert.throws(
+    () => plan({ devices: ['vdz'] }),
+    (error) => {
+      return (
+        error instanceof OperatingError && error.code === 'not-found' && error.why.includes('vdz')
+      );
+    },
+  );
+});
+
+const FACTS = { isNameTaken: false, isEncrypted: false, ancestors: 0, format: 2 } as const;
+type Facts = Parameters<typeof decidePublish>[2];
+
+function decide(facts: Partial<Facts>, ask: Partial<PublishAsk> = {}) {
+  const planned = plan({ devices: 'root', ...ask });
+  const [image = assert.fail()] = planned.images;
+  return decidePublish(planned, image, { ...FACTS, ...facts });
+}
+
+test('what is in the way is refused before anything is made, with what to do', () => {
+  const refused = (facts: Partial<Facts>, ask: Partial<PublishAsk>, why: RegExp) => {
+    const decision = decide(facts, ask);
+    assert.ok(decision.kind === 'refuse');
+    assert.equal(decision.error.code, 'refused');
+    assert.match(decision.error.why ?? '', why);
+    assert.ok(decision.error.hint);
+  };
+  assert.deepEqual(decide({}), { kind: 'go', depth: 1 });
+  refused({ isNameTaken: true }, {}, /is there already/);
+  refused({ isEncrypted: true }, {}, /LUKS/);
+  assert.equal(decide({ isEncrypted: true }, { isEncryptedTaken: true }).kind, 'go');
+  const elsewhere = { to: { ...TO, namespace: 'tenant' } };
+  refused({ format: 1 }, elsewhere, /format 1/);
+  assert.equal(decide({ format: 2 }, elsewhere).kind, 'go');
+});
+
+test('the depth of a chain is warned of where it stays, and has an end', () => {
+  const warningAt = (ancestors: number, flatten: PublishAsk['flatten']) => {
+    const decision = decide({ ancestors }, { flatten });
+    return decision.kind === 'go' ? decision.warning !== undefined : 'refused';
+  };
+  assert.equal(warningAt(DEPTH_SOFT - 1, 'never'), false);
+  assert.equal(warningAt(DEPTH_SOFT, 'never'), true);
+  assert.equal(warningAt(DEPTH_SOFT, 'here'), false);
+  assert.equal(warningAt(DEPTH_HARD - 1, 'here'), false);
+  assert.equal(warningAt(DEPTH_HARD, 'here'), 'refused');
+  assert.equal(warningAt(DEPTH_HARD, 'never'), 'refused');
+});
+
+test('a copy is made where only clones fail, and where it is wanted', () => {
+  const failed = (code: ErrorCode, isOfClones = true) => {
+    return {
+      error: new OperatingError({ code, op: 'clone', subject: 'x', why: 'so' }),
+      isOfClones,
+    };
+  };
+  const copy = { fallback: 'copy' } as const;
+  for (const code of ['busy', 'usage', 'refused', 'denied', 'mismatch'] as const) {
+    assert.deepEqual(decideFallback(copy, failed(code)), { kind: 'copy', why: 'so' }, code);
+    assert.equal(decideFallback({ fallback: 'none' }, failed(code)).kind, 'none');
+  }
+  for (const code of ['cancelled', 'not-found', 'exhausted', 'unavailable'] as const) {
+    assert.equal(decideFallback(copy, failed(code)).kind, 'none', code);
+  }
+  assert.equal(decideFallback(copy, failed('refused', false)).kind, 'none');
+  const deep = decide({ ancestors: DEPTH_HARD });
+  assert.ok(deep.kind === 'refuse' && deep.isOfClones);
+  const taken = decide({ isNameTaken: true });
+  assert.ok(taken.kind === 'refuse' && !taken.isOfClones);
+});

@@ -1,5 +1,5 @@
-// Images made of a set's snapshots, by clones of Ceph's or by copies: look, protect, clone or copy, name. Each step's intent is durable before it; whatever fails
-// is undone at once, the clone first, then the protection of what it is cloned from.
+// Images made of a set's snapshots, by clones of Ceph's or by copies: look, protect, clone or copy, name. Each step's intent is durable
+// before it; whatever fails is undone at once, the clone first, then the protection of what it is cloned from.
 
 import { allOf } from '../../wire/all-of.ts';
 import { OperatingError } from '../../wire/errors.ts';

@@ -265,7 +265,7 @@ test('whichever call fails', { timeout: IS_SOAK ? 7_200_000 : 400_000 }, async (
   await must('siphon', 'snapshot', 'delete', set);
   t.diagnostic(`seed ${SEED}; ${asked.length} calls`);
   for (const fault of faultsOf(asked)) {
-    const { symbol, number, code, isLost = false } = fault;
+    const { symbol, number, code, isLost } = fault;
     const how = isLost ? 'its answer is lost' : 'it fails';
     await t.test(`${symbol} ${number}: ${how} (${code})`, async () => {
       const image = `failed${++names}`;

@@ -135,7 +135,7 @@ test('a clone that was left can be parted later, and no job is begun twice', asy
   ];
   assert.equal(one.jobId, again.jobId);
   await one.work;
-  assert.deepEqual(parentsIn(world).toSorted(), [11, undefined]);
+  assert.deepEqual(new Set(parentsIn(world)), new Set([undefined, 11]));
   await assert.rejects(life.room.flatten(at('gold-vda')), { code: 'not-found' });
 });
 

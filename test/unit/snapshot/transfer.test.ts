@@ -86,7 +86,7 @@ type World = ReturnType<typeof world>;
 const openJobs = ({ journal }: World) => journal.open().map(({ kind, step }) => [kind, step]);
 
 /** What was asked for last. */
-const lastOf = <T>({ calls }: World) => (calls.at(-1) ?? assert.fail('nothing')).params as T;
+const lastOf = ({ calls }: World): unknown => (calls.at(-1) ?? assert.fail('nothing')).params;
 
 /** An import whose client goes away. */
 async function interrupted(at: World, count = 1): Promise<void> {
@@ -109,7 +109,7 @@ test('a set of that id that is known here gets another', async () => {
   const at = world([setOf('s1')]);
   await at.transfers.import({ to: 'vms' });
   await at.written();
-  const { setId } = lastOf<{ setId: string }>(at);
+  const { setId } = lastOf(at) as { setId: string };
   assert.match(setId, /^\d{8}t\d{6}z-[0-9a-f]{8}$/);
 });
 
@@ -171,7 +171,7 @@ test('an operator who cancels gives it up', async () => {
   assert.equal(at.journal.get(job)?.state, 'cancelled');
   at.settles.push({ was: 'undone' });
   await at.transfers.recover();
-  assert.equal(lastOf<{ isGivenUp: boolean }>(at).isGivenUp, true);
+  assert.equal((lastOf(at) as { isGivenUp: boolean }).isGivenUp, true);
   assert.deepEqual(openJobs(at), []);
 });
 
@@ -204,7 +204,7 @@ test('an export is of the disks that were asked for, and since the same ones', a
   await at.transfers.export({ set: 's2', since: 's1', devices: ['vdb'] });
   (await at.written()).resolve({});
   await at.transfers.idle();
-  const spec = lastOf<{ set: SnapshotSet; since: SnapshotSet }>(at);
+  const spec = lastOf(at) as { set: SnapshotSet; since: SnapshotSet };
   const targets = [spec.set, spec.since].map(({ disks }) => disks.map(({ target }) => target));
   assert.deepEqual(targets, [['vdb'], ['vdb']]);
 });

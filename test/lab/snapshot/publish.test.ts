@@ -304,7 +304,7 @@ test('who may not write in the pool is told so, and nothing is left', async () =
 });
 
 test('a worker that is killed in a flatten: the next goes on with it', async () => {
-  await sh(`head -c 256M /dev/urandom >${scratch}/big
+  await sh(`head -c 128M /dev/urandom >${scratch}/big
     rbd import --no-progress ${scratch}/big ${vms}/big`);
   const source = await snapshotOf('big');
   const at = await make(source, 'big');

@@ -18,6 +18,7 @@ export class Source implements AsyncDisposable {
   readonly #ids: SourceIds;
   readonly #pool: Pool;
   readonly #reader: ImageReader;
+  #close: () => Promise<void> = () => Promise.resolve();
 
   private constructor(
     subject: string,
@@ -35,19 +36,30 @@ export class Source implements AsyncDisposable {
   }
 
   /** @throws OperatingError `mismatch` (another cluster), `not-found`, `denied`, `unavailable` */
-  static async open(
-    { ceph, ids, name }: Pick<FillSpec, 'ceph' | 'ids' | 'name'>,
-    identity: 'fill' | 'snapshot' = 'fill',
+  static async open(spec: Pick<FillSpec, 'ceph' | 'ids' | 'name'>): Promise<Source> {
+    await using stack = new AsyncDisposableStack();
+    const cluster = stack.use(await connectTo(spec.ceph, 'fill', spec.ids.fsid));
+    const source = await Source.openIn(cluster, spec);
+    const connection = stack.move();
+    source.#close = () => connection.disposeAsync();
+    return source;
+  }
+
+  /** On a connection that stays open when it is disposed of. @throws OperatingError `not-found`, `denied`, `unavailable` */
+  static async openIn(
+    cluster: Cluster,
+    { ids, name }: Pick<FillSpec, 'ids' | 'name'>,
   ): Promise<Source> {
     const subject = formatSource(name);
-    await using stack = new AsyncDisposableStack();
-    const cluster = stack.use(await connect(ceph, identity));
-    await assertCluster(cluster, ceph, ids);
     return await withCeph('open source', subject, async () => {
-      const pool = await cluster.openPool(ids.poolId, ids.namespace);
-      const image = await Image.open(pool, { id: ids.imageId }, { snapshot: ids.snapId });
+      await using stack = new AsyncDisposableStack();
+      const pool = stack.use(await cluster.openPool(ids.poolId, ids.namespace));
+      const image = stack.use(
+        await Image.open(pool, { id: ids.imageId }, { snapshot: ids.snapId }),
+      );
       const source = new Source(subject, ids, pool, image, await image.size());
-      stack.move();
+      const opened = stack.move();
+      source.#close = () => opened.disposeAsync();
       return source;
     });
   }
@@ -89,8 +101,21 @@ export class Source implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.cluster.close();
+    await this.#close();
   }
+}
+
+/** Connects as one of siphon's users. @throws OperatingError `mismatch` (another cluster), `denied`, `unavailable` */
+export async function connectTo(
+  ceph: CephSettings,
+  identity: 'fill' | 'snapshot',
+  fsid: string,
+): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack();
+  const cluster = stack.use(await connect(ceph, identity));
+  await assertCluster(cluster, ceph, fsid);
+  stack.move();
+  return cluster;
 }
 
 /** A cluster that cannot be entered proves nothing about what is in it: never `not-found`. */
@@ -121,9 +146,9 @@ async function connect(ceph: CephSettings, identity: 'fill' | 'snapshot'): Promi
   }
 }
 
-async function assertCluster(cluster: Cluster, ceph: CephSettings, ids: SourceIds): Promise<void> {
+async function assertCluster(cluster: Cluster, ceph: CephSettings, of: string): Promise<void> {
   const fsid = await withCeph('connect', ceph.conf, () => cluster.fsid());
-  const wanted = [ids.fsid, ceph.fsid ?? ids.fsid];
+  const wanted = [of, ceph.fsid ?? of];
   if (wanted.every((one) => one === fsid)) return;
   const why = `it is the cluster ${fsid}, not ${wanted.find((one) => one !== fsid)}`;
   throw new OperatingError({ code: 'mismatch', op: 'connect', subject: ceph.conf, why });

@@ -1,7 +1,7 @@
 // A snapshot set, or what changed since another, to a stream of bytes in the format of export files.
 
 import { isDeepStrictEqual } from 'node:util';
-import { listSnapshots, parentOf } from 'ceph-napi';
+import { type Cluster, listSnapshots, parentOf } from 'ceph-napi';
 import {
   decodeHeader,
   ExportChain,
@@ -18,7 +18,7 @@ import type { ExportResult, ExportSpec, TransferProgress } from '../../wire/tran
 import { VERSION } from '../../wire/version.ts';
 import type { SetDisk, SnapshotSet } from '../../wire/vocabulary.ts';
 import { cancelled, withCeph } from '../errors.ts';
-import { Source } from '../source.ts';
+import { connectTo, Source } from '../source.ts';
 import { isMapped, missesCuts } from './diff-traits.ts';
 import { changedPieces, type Since, wholePieces } from './pieces.ts';
 import { transferDisk, type WriteOut } from './transfer-disk.ts';
@@ -44,8 +44,10 @@ export async function exportSet(
   try {
     signal?.throwIfAborted();
     await using stack = new AsyncDisposableStack();
+    // One connection for all: each costs as much as many reads.
+    const cluster = stack.use(await connectTo(spec.ceph, 'snapshot', spec.set.fsid));
     const disks: OpenDisk[] = [];
-    for (const disk of spec.set.disks) disks.push(stack.use(await openDisk(spec, disk)));
+    for (const disk of spec.set.disks) disks.push(stack.use(await openDisk(cluster, spec, disk)));
     return await run(spec, disks, options);
   } catch (error) {
     throw signal?.aborted ? cancelled(`set ${spec.set.id}`) : error;
@@ -201,47 +203,50 @@ function stateOf({ fsid, id, disks }: SnapshotSet): SetState {
   };
 }
 
-async function openDisk(spec: ExportSpec, disk: SetDisk): Promise<OpenDisk> {
+async function openDisk(cluster: Cluster, spec: ExportSpec, disk: SetDisk): Promise<OpenDisk> {
   await using stack = new AsyncDisposableStack();
-  const source = stack.use(await openSource(spec, spec.set, disk));
+  const source = stack.use(await openSource(cluster, spec.set, disk));
   const { image, subject } = source;
   const shape = await withCeph('look at disk', subject, async () => ({
     order: (await image.stat()).order,
     features: await image.features(),
   }));
   const before = spec.since && disksBefore(spec.since, disk);
-  const since = spec.since && before && (await openSince(spec, spec.since, before, source, stack));
+  const was = spec.since && before && stack.use(await openSource(cluster, spec.since, before));
+  const since = spec.since && before && was && (await look(source, was, spec.since, before));
   const ended = stack.move();
   return { source, shape, since, [Symbol.asyncDispose]: () => ended.disposeAsync() };
 }
 
-function openSource({ ceph }: ExportSpec, set: SnapshotSet, disk: SetDisk): Promise<Source> {
+function openSource(cluster: Cluster, set: SnapshotSet, disk: SetDisk): Promise<Source> {
   const { poolId, namespace, imageId, snapId, pool, image } = disk;
   const ids = { fsid: set.fsid, poolId, namespace, imageId, snapId };
-  const name = { pool, namespace, image, snap: `siphon.${set.id}` };
-  return Source.open({ ceph, ids, name }, 'snapshot');
+  return Source.openIn(cluster, {
+    ids,
+    name: { pool, namespace, image, snap: `siphon.${set.id}` },
+  });
 }
 
 /** @throws OperatingError not-found */
-async function openSince(
-  spec: ExportSpec,
-  set: SnapshotSet,
-  disk: SetDisk,
+async function look(
   { image, subject }: Source,
-  stack: AsyncDisposableStack,
+  { image: was, sizeBytes }: Source,
+  set: SnapshotSet,
+  { snapId }: SetDisk,
 ): Promise<Since> {
-  const snapshots = await withCeph('look at disk', subject, () => listSnapshots(image));
-  const found = snapshots.find(({ id, type }) => id === disk.snapId && type === 'user');
-  if (found === undefined) throw noSnapshot(subject, set);
-  const { image: was, sizeBytes } = stack.use(await openSource(spec, set, disk));
-  return await withCeph('look at disk', subject, async () => ({
-    snap: found.name,
-    image: was,
-    sizeBytes,
-    hasParent: (await parentOf(image)) !== null || (await parentOf(was)) !== null,
-    hasMaps: (await isMapped(image)) && (await isMapped(was)),
-    missesCuts: missesCuts(),
-  }));
+  return await withCeph('look at disk', subject, async () => {
+    const snapshots = await listSnapshots(image);
+    const found = snapshots.find(({ id, type }) => id === snapId && type === 'user');
+    if (found === undefined) throw noSnapshot(subject, set);
+    return {
+      snap: found.name,
+      image: was,
+      sizeBytes,
+      hasParent: (await parentOf(image)) !== null || (await parentOf(was)) !== null,
+      hasMaps: (await isMapped(image)) && (await isMapped(was)),
+      missesCuts: missesCuts(),
+    };
+  });
 }
 
 /** @throws OperatingError mismatch */

@@ -102,6 +102,7 @@ describe('a full export and two that stand on it', () => {
         await assertSame(copy, at);
         assert.equal(copy.imported?.setId, sets[at]?.id);
         assert.deepEqual((await imagesIn(`${to}/${namespace}`)).toSorted(), [
+          'bare',
           'clone',
           'flat',
           'odd',

@@ -121,17 +121,27 @@ test('an export that was cut goes on, and a cut file is no export', async () => 
   assert.deepEqual([cut.code, /the file was cut/.test(cut.stderr)], [9, true]);
 });
 
+async function ends(command: ReturnType<typeof spawn>): Promise<void> {
+  command.stdin?.destroy();
+  if (command.exitCode === null) await once(command, 'exit');
+}
+
 test('an import goes on after siphond was killed, and is undone when it is cancelled', async () => {
   const file = `${FOLDER}/full`;
+  const part = (await readFile(file)).subarray(0, 30_000_000);
+  // Not all of it, so that it cannot be done before it is interrupted.
   const begin = (name: string) => {
-    const args = ['import', file, '--to', pool, '--name', name];
-    return spawn('siphon', args, { stdio: 'ignore' });
+    const args = ['import', '-', '--to', pool, '--name', name];
+    const command = spawn('siphon', args, { stdio: ['pipe', 'ignore', 'ignore'] });
+    command.stdin.on('error', () => undefined); // whom it is for is gone
+    command.stdin.write(part);
+    return command;
   };
   const isWritten = async () => (await jobsOf('import'))[0]?.step === 'write';
   const first = begin('killed');
   await until('it writes', isWritten);
   process.kill(await siphondPid(), 'SIGKILL');
-  await once(first, 'exit');
+  await ends(first);
   await answering();
   const copy = await siphonJson<KeptSet>('import', file, '--to', pool, '--name', 'killed');
   await assertCopy(copy, sets[0]);
@@ -140,7 +150,7 @@ test('an import goes on after siphond was killed, and is undone when it is cance
   await until('it writes', isWritten);
   const [job] = await jobsOf('import');
   await must('siphon', 'jobs', '--cancel', job?.id ?? '');
-  await once(second, 'exit');
+  await ends(second);
   await becomes(async () => sh(`rbd ls ${pool} | grep -c -e import -e cancelled || true`), '0', 90);
   await becomes(async () => (await jobsOf('import')).filter(({ state }) => state === 'open'), []);
 });

@@ -61,11 +61,15 @@ async function writeRuns(
   }
 }
 
-/** Runs of clusters that are not all zeros. Cheap: a cluster with data differs from zeros in its first bytes. */
-export function* dataRuns(slot: Buffer, length: number): Generator<Run> {
+/** Runs of clusters (or of a part of one) that are not all zeros. Cheap: a cluster with data differs from zeros in its first bytes. */
+export function* dataRuns(
+  slot: Buffer,
+  length: number,
+  grainBytes = CLUSTER_BYTES,
+): Generator<Run> {
   let start = -1;
-  for (let at = 0; at < length; at += CLUSTER_BYTES) {
-    const end = Math.min(at + CLUSTER_BYTES, length);
+  for (let at = 0; at < length; at += grainBytes) {
+    const end = Math.min(at + grainBytes, length);
     const isZero = slot.compare(ZEROS, 0, end - at, at, end) === 0;
     if (!isZero && start < 0) start = at;
     if (isZero && start >= 0) {

@@ -2,6 +2,7 @@
 
 import { webcrypto } from 'node:crypto';
 import { digest, type ExportChain, type Frame, NO_PAYLOAD } from '../../export-file/index.ts';
+import { GRAIN_BYTES } from '../extents.ts';
 import { runPipeline } from '../pipeline.ts';
 import { dataRuns } from '../sink.ts';
 import { CHUNK_BYTES, SLOTS } from '../slots.ts';
@@ -76,7 +77,8 @@ async function partsOf(
     const frame = { kind: 'zero', disk, offset: offset + at, length: until - at } as const;
     if (tellsZeros && until > at) parts.push(Promise.resolve({ frame, digest: NO_PAYLOAD }));
   };
-  for (const run of isZero ? [] : dataRuns(memory, memory.length)) {
+  const grainBytes = tellsZeros ? BLOCK_BYTES : GRAIN_BYTES;
+  for (const run of isZero ? [] : dataRuns(memory, memory.length, grainBytes)) {
     zeros(run.start);
     const bytes = memory.subarray(run.start, run.end);
     const frame = { kind: 'data', disk, offset: offset + run.start, length: bytes.length } as const;
@@ -86,6 +88,9 @@ async function partsOf(
   zeros(end - offset);
   return await Promise.all(parts);
 }
+
+/** librbd tells an object that is new as changed up to its end: of it the guest may have written one block. */
+const BLOCK_BYTES = 4096;
 
 /** Less is digested sooner than a thread is asked. */
 const THREADED_BYTES = 32 * 1024;

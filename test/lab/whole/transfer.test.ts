@@ -137,7 +137,10 @@ test('an import goes on after siphond was killed, and is undone when it is cance
     command.stdin.write(part);
     return command;
   };
-  const isWritten = async () => (await jobsOf('import'))[0]?.step === 'write';
+  const isWritten = async () => {
+    const [job] = await jobsOf('import');
+    return job?.state === 'open' && job.step === 'write';
+  };
   const first = begin('killed');
   await until('it writes', isWritten);
   process.kill(await siphondPid(), 'SIGKILL');

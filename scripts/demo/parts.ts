@@ -15,6 +15,19 @@ export async function installSiphon(projectFolder: string): Promise<void> {
   await sh('cd /etc/ceph; chgrp siphon ceph.client.siphon-*; chmod 640 ceph.client.siphon-*');
 }
 
+/** The user that restores need, as `siphon doctor --caps` says it, and a config that names it. */
+export async function allowRestores(): Promise<void> {
+  await writeFile(
+    '/etc/siphon/conf.d/restore.toml',
+    '[clusters.ceph.users]\nrestore = "siphon-restore"\n',
+  );
+  await must('siphon', 'reload');
+  const caps = await must('siphon', 'doctor', '--caps');
+  const command = /^ceph auth .*client\.siphon-restore .*$/m.exec(caps)?.[0] ?? '';
+  await sh(`${command} >/dev/null
+    cd /etc/ceph; chgrp siphon ceph.client.siphon-*; chmod 640 ceph.client.siphon-*`);
+}
+
 /** A disk with an ext4 and some data: 1 GiB, most of it holes. */
 export async function makeDisk(file: string, dataMebibytes: number): Promise<void> {
   await sh(`mkdir -p ${WORK}/tree; head -c ${dataMebibytes}M /dev/urandom >${WORK}/tree/payload

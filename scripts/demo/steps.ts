@@ -6,7 +6,15 @@ import type { SnapshotSet } from '../../src/wire/vocabulary.ts';
 import { overlayOn } from '../../test/lab/support/domains.ts';
 import { guestXml } from '../../test/lab/support/guest.ts';
 import { must, run, sh, until } from '../../test/lab/support/host.ts';
-import { importImage, installSiphon, makeDisk, sha256Of, sign, WORK } from './parts.ts';
+import {
+  allowRestores,
+  importImage,
+  installSiphon,
+  makeDisk,
+  sha256Of,
+  sign,
+  WORK,
+} from './parts.ts';
 import { check, show, step } from './say.ts';
 
 const PROJECT = path.join(import.meta.dirname, '../..');
@@ -147,12 +155,14 @@ await step(
   },
 );
 
+let taken = '';
 await step(
   'A set of the running guest: both RBD disks at one instant, its filesystems frozen',
   async () => {
     const ping = ['qemu-agent-command', DOMAIN, '{"execute":"guest-ping"}', '--timeout', '2'];
     await until('the guest answers', async () => (await run('virsh', ping)).code === 0, 60);
     const [set] = JSON.parse(await siphon('snapshot', 'create', DOMAIN, '--json')) as SnapshotSet[];
+    taken = set?.id ?? '';
     show(await siphon('snapshot', 'list', DOMAIN));
     const held = `${Math.round(set?.holdMs ?? 0)} ms`;
     show(`quiesced: ${set?.quiesced}, instant: ${set?.instant}, the guest was held for ${held}`);
@@ -172,6 +182,25 @@ await step(
     );
   },
 );
+
+await step('Its disks become images of a pool, inside Ceph, while it runs', async () => {
+  await siphon('publish', taken, '--to', 'images', '--name', 'golden', '--wait');
+  show(await must('rbd', 'ls', '-l', 'images'));
+  for (const [image, target] of [
+    [DISKS[0], 'vdb'],
+    [DISKS[1], 'vdc'],
+  ]) {
+    const published = `images/golden-${target}`;
+    const digest = (at: string) => sha256Of(`rbd export --no-progress ${at} -`);
+    const isSame =
+      (await digest(`${published}@snap`)) === (await digest(`${image}@siphon.${taken}`));
+    check('openssl dgst', `${published} is the disk at the set's instant`, isSame);
+    const { parent } = JSON.parse(await must('rbd', 'info', published, '--format', 'json')) as {
+      parent?: object;
+    };
+    check('rbd info', 'it needs the set no longer', parent === undefined);
+  }
+});
 
 await step('The guest shuts down', async () => {
   await must('virsh', '-q', 'shutdown', DOMAIN);
@@ -197,6 +226,30 @@ await step('The stop left a native snapshot; it holds what the guest wrote', asy
   );
   check('debugfs', `its file says ${JSON.stringify(written.trim())}`, written.trim() === MARK);
 });
+
+await step(
+  'The set is a second domain, which boots; then the first one’s disks are put back',
+  async () => {
+    await allowRestores();
+    show(await siphon('restore', taken, '--as', 'demo-2'));
+    await must('virsh', '-q', 'start', 'demo-2');
+    const ping = ['qemu-agent-command', 'demo-2', '{"execute":"guest-ping"}', '--timeout', '2'];
+    await until('the guest answers', async () => (await run('virsh', ping)).code === 0, 60);
+    check('virsh', 'demo-2 runs, and its agent answers', true);
+    await must('virsh', '-q', 'destroy', 'demo-2');
+    const idOf = (image: string) => sh(`rbd info ${image} --format json | jq -r .id`);
+    const data = 'vms/demo-data';
+    const before = await idOf(data);
+    const want = await sha256Of(`rbd export --no-progress ${data}@siphon.${taken} -`);
+    show(await siphon('restore', taken));
+    const trash = await must('rbd', 'trash', 'ls', 'vms');
+    check('rbd trash ls', 'the disk that was there waits in the trash', trash.includes(before));
+    const is = await sha256Of(`rbd export --no-progress ${data} -`);
+    check('openssl dgst', `${data} is as the set has it`, is === want);
+    await siphon('restore', '--undo', taken);
+    check('rbd info', 'undone: the disk is the one that it was', (await idOf(data)) === before);
+  },
+);
 
 await step('Evict: what a domain needs stays, the rest may go', async () => {
   const before = await siphon('evict', '--dry-run', raw, qcow2, 'rbd:images/guest-root@snap');

@@ -79,18 +79,19 @@ test('where that cannot be told, or is neither, nothing is taken, and that is sa
 });
 
 test('a set goes from one to the other and is the same there, and so is what changed after it', async () => {
-  const [set] = JSON.parse(await takeSet('first', 6789)) as [{ id: string }];
+  const [set] = JSON.parse(await takeSet('moves', 6789)) as [{ id: string }];
   await sh(`head -c 1M /dev/urandom >/tmp/new
     qemu-io -f raw -c 'write -q -s /tmp/new 3M 1M' rbd:vms/both`);
-  const [later] = JSON.parse(await takeSet('first', 6789)) as [{ id: string }];
+  const [later] = JSON.parse(await sh('siphon snapshot create moves --json')) as [{ id: string }];
   const digest = (conf: string, image: string) =>
     sh(`rbd -c /etc/ceph/${conf}.conf export --no-progress ${image} - | sha256sum`);
   for (const [id, since] of [[set.id], [later.id, set.id]]) {
     const more = since === undefined ? '' : `--since ${since}`;
-    await sh(
-      `siphon export ${id} ${more} --to - | siphon import - --to vms --cluster second --name away`,
-    );
-    const away = await digest('ceph2', `vms/away@siphon.${id}`);
+    const file = `siphon export ${id} ${more} --to -`;
+    const into = 'siphon import - --to vms --cluster second --name away --json';
+    // Of another id: this host has that set already.
+    const copy = JSON.parse(await sh(`${file} | ${into}`)) as { id: string };
+    const away = await digest('ceph2', `vms/away@siphon.${copy.id}`);
     assert.equal(away, await digest('ceph', `vms/both@siphon.${id}`));
   }
 });

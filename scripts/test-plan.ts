@@ -31,7 +31,7 @@ export type LabName = keyof typeof LABS;
 export const KINDS = {
   unit: { globs: ['test/unit/**/*.test.ts'], inLab: false, concurrency: 2, minutesMax: 8 },
   parts: {
-    globs: ['packages/ceph-napi/test/**/*.test.ts', 'test/lab/!(whole|smoke)/**/*.test.ts'],
+    globs: ['packages/ceph-napi/test/**/*.test.ts', 'test/lab/!(whole|copies|smoke)/**/*.test.ts'],
     inLab: true,
     concurrency: 2,
     minutesMax: isPatient ? 40 : 20,
@@ -41,7 +41,14 @@ export const KINDS = {
     globs: ['packages/node-libvirt/test/**/*.test.ts', 'test/lab/whole/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: isSoak ? 120 : isPatient ? 60 : 30,
+    minutesMax: isSoak ? 120 : isPatient ? 60 : 40,
+  },
+  // The same, of what is made from sets: in the other lane, which else ends first.
+  copies: {
+    globs: ['test/lab/copies/**/*.test.ts'],
+    inLab: true,
+    concurrency: 1,
+    minutesMax: isSoak ? 120 : isPatient ? 40 : 20,
   },
   // What differs between releases: libraries and their headers, and one pass through both of siphon's jobs.
   smoke: {
@@ -55,7 +62,10 @@ export const KINDS = {
 type Kind = keyof typeof KINDS;
 
 /** Side by side, in labs of their own: the whole mostly waits, for timeouts and for what it killed. */
-const LANES: readonly (readonly Kind[])[] = [['whole'], ['unit', 'parts', 'outside', 'smoke']];
+const LANES: readonly (readonly Kind[])[] = [
+  ['whole'],
+  ['unit', 'parts', 'copies', 'outside', 'smoke'],
+];
 
 export interface Step {
   readonly kind: Kind;
@@ -67,11 +77,17 @@ export interface Step {
 /** Steps and the lab that they are for, in order. */
 export type Plan = readonly (readonly [LabName | undefined, readonly Step[]])[];
 
-const WHOLE: readonly Step[] = [{ kind: 'parts' }, { kind: 'whole' }, { kind: 'outside' }];
+const WHOLE: readonly Step[] = [
+  { kind: 'parts' },
+  { kind: 'whole' },
+  { kind: 'copies' },
+  { kind: 'outside' },
+];
 /** The package's test has hosts of all releases itself. */
 const WHOLE_BUT_PACKAGE: readonly Step[] = [
   { kind: 'parts' },
   { kind: 'whole' },
+  { kind: 'copies' },
   { kind: 'outside', not: 'package' },
 ];
 const SMOKE: readonly Step[] = [{ kind: 'smoke' }];

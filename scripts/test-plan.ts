@@ -34,21 +34,21 @@ export const KINDS = {
     globs: ['packages/ceph-napi/test/**/*.test.ts', 'test/lab/!(whole|copies|smoke)/**/*.test.ts'],
     inLab: true,
     concurrency: 2,
-    minutesMax: isPatient ? 40 : 20,
+    minutesMax: isPatient ? 40 : 30,
   },
   // These share the host's one libvirtd and its installed siphon, which some of them kill: one file at a time.
   whole: {
     globs: ['packages/node-libvirt/test/**/*.test.ts', 'test/lab/whole/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: isSoak ? 120 : isPatient ? 60 : 40,
+    minutesMax: isSoak ? 120 : isPatient ? 60 : 50,
   },
   // The same, of what is made from sets: in the other lane, which else ends first.
   copies: {
     globs: ['test/lab/copies/**/*.test.ts'],
     inLab: true,
     concurrency: 1,
-    minutesMax: isSoak ? 120 : isPatient ? 40 : 20,
+    minutesMax: isSoak ? 120 : isPatient ? 40 : 30,
   },
   // What differs between releases: libraries and their headers, and one pass through both of siphon's jobs.
   smoke: {

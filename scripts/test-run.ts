@@ -13,6 +13,8 @@ export interface Tally {
   todo: number;
   /** Of test processes: native code failed. */
   crashed: number;
+  /** Tests and why. */
+  failures: string[];
 }
 
 export interface Lane {
@@ -86,11 +88,14 @@ export function say({ output }: Lane, text: string): void {
 
 /** Of all files. */
 export function sumOf(tallies: Iterable<Tally>): Tally {
-  const sum: Tally = { passed: 0, failed: 0, skipped: 0, todo: 0, crashed: 0 };
+  const sum = { passed: 0, failed: 0, skipped: 0, todo: 0, crashed: 0 };
+  const keys = Object.keys(sum) as (keyof typeof sum)[];
+  const failures: string[] = [];
   for (const tally of tallies) {
-    for (const key of Object.keys(sum) as (keyof Tally)[]) sum[key] += tally[key];
+    for (const key of keys) sum[key] += tally[key];
+    failures.push(...tally.failures);
   }
-  return sum;
+  return { ...sum, failures };
 }
 
 /** Files of a run in which a test failed. */

@@ -22,6 +22,8 @@ import { failedFiles, type Lane, type Run, runKind, say, sumOf, type Tally } fro
 
 /** Files that failed: so many are run once more, alone. */
 const AGAIN_MAX = 4;
+/** Of each run: so many are told once more at the end. */
+const FAILURES_MAX = 12;
 
 const runs: Run[] = [];
 const deaths: string[] = [];
@@ -134,7 +136,14 @@ try {
 const total = sumOf(runs.flatMap(talliesOf));
 const notRun = total.skipped + total.todo;
 if (notRun > 0) console.error(`${notRun} skipped or to do: a test that does not run is a defect`);
-for (const run of runs) for (const each of [run, run.again]) if (each) console.log(lineOf(each));
+const all = runs.flatMap((run) => [run, run.again ?? []].flat());
+// Last, for one who sees only the end.
+for (const { title, files = new Map<string, Tally>() } of all) {
+  for (const failure of sumOf(files.values()).failures.slice(0, FAILURES_MAX)) {
+    console.log(`\nfailed: ${title}: ${failure}`);
+  }
+}
+for (const run of all) console.log(lineOf(run));
 for (const death of deaths) console.log(death);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 const isGreen = runs.every((run) => run.isGreen || run.again?.isGreen) && deaths.length === 0;

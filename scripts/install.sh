@@ -44,7 +44,10 @@ rm -rf "$lib.old"
 ln -sfn ../lib/siphon/siphon "$destdir/usr/bin/siphon"
 install -D -m 644 "$here/systemd/siphon.sysusers.conf" "$destdir/usr/lib/sysusers.d/siphon.conf"
 install -D -m 644 "$here/systemd/siphon.tmpfiles.conf" "$destdir/usr/lib/tmpfiles.d/siphon.conf"
-install -D -m 644 "$here/systemd/siphon.polkit.rules" "$destdir/usr/share/polkit-1/rules.d/50-siphon.rules"
+# polkitd reads a rule as soon as it sees its name, and does not look again: it has to be complete by then, and readable.
+rules=$destdir/usr/share/polkit-1/rules.d
+install -D -m 644 "$here/systemd/siphon.polkit.rules" "$rules/.50-siphon.rules.new"
+mv "$rules/.50-siphon.rules.new" "$rules/50-siphon.rules"
 install -D -m 644 "$here/debian/apparmor.libvirt-qemu" "$destdir/usr/share/siphon/apparmor/libvirt-qemu"
 install -m 644 "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer "$here"/systemd/*.mount "$units/"
 

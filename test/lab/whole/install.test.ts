@@ -1,6 +1,7 @@
 // The installation on a booted host: units, order, sockets, the hook; again and again; and away.
 
 import assert from 'node:assert/strict';
+import { watch } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
 import type { Base } from '../../../src/wire/vocabulary.ts';
@@ -74,8 +75,16 @@ test('installing again changes nothing and loses nothing', async (t) => {
   const before = await listed();
   assert.ok(before.length > 0);
   await sh('echo "# mine" >>/etc/siphon/siphon.toml');
+  const rules: string[] = [];
+  const watcher = watch('/usr/share/polkit-1/rules.d', (type, name) =>
+    rules.push(`${type} ${name}`),
+  );
   await must('bash', `${project}/scripts/install.sh`);
   await answering();
+  watcher.close();
+  // polkitd reads it at once: what is written under its name may be read before it is whole, and never again.
+  assert.ok(rules.includes('rename 50-siphon.rules'), rules.join());
+  assert.ok(!rules.includes('change 50-siphon.rules'), rules.join());
   assert.match(await must('cat', '/etc/siphon/siphon.toml'), /# mine/);
   assert.deepEqual(await listed(), before);
   await must('siphon', 'evict', source);

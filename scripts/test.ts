@@ -6,6 +6,7 @@
 // comes in one piece, when the first one has ended. A few files that failed are run once more, alone.
 
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { command, type Lab, labFor, ROOT } from './command.ts';
@@ -120,12 +121,27 @@ function talliesOf({ files = new Map(), again }: Run): readonly Tally[] {
   return [...new Map([...files, ...(again?.files ?? [])]).values()];
 }
 
+/** Of the machine's processors since it is on, in hundredths of a second: all, and what others on its hardware had instead (proc(5)). */
+function ticks(): { readonly all: number; readonly stolen: number } {
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n');
+  const [, ...counts] = line.trim().split(/ +/).map(Number);
+  return { all: sum(counts.slice(0, 8)), stolen: counts[7] ?? 0 };
+}
+
+/** A machine that others slow down is not told from a slow siphon by anything else. */
+function machineSince(before: ReturnType<typeof ticks>): string {
+  const now = ticks();
+  const share = (now.stolen - before.stolen) / (now.all - before.all);
+  return `the machine: ${(100 * share).toFixed(1)} % of its time stolen, load ${loadavg()[2]?.toFixed(1)}`;
+}
+
 function lineOf({ title, files }: Run): string {
   if (files === undefined) return `${title}: died`;
   const { passed, failed } = sumOf(files.values());
   return `${title}: ${passed} passed, ${failed} failed`;
 }
 
+const before = ticks();
 try {
   await runAll();
   await runFailedAgain();
@@ -145,6 +161,7 @@ for (const { title, files = new Map<string, Tally>() } of all) {
 }
 for (const run of all) console.log(lineOf(run));
 for (const death of deaths) console.log(death);
+console.log(machineSince(before));
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 const isGreen = runs.every((run) => run.isGreen || run.again?.isGreen) && deaths.length === 0;
 process.exitCode = isGreen && notRun === 0 && total.failed === 0 && total.passed > 0 ? 0 : 1;

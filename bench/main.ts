@@ -1,9 +1,10 @@
-// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|export ROUNDS JSON-FILE.
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|publish|export ROUNDS JSON-FILE.
 
 import { writeFile } from 'node:fs/promises';
 import { benchExport } from './export.ts';
 import { benchFill } from './fill.ts';
 import { benchHook, cleanUpHook } from './hook.ts';
+import { benchPublish } from './publish.ts';
 import { benchRestore } from './restore.ts';
 import { type BenchRow, formatRows } from './row.ts';
 import { benchSnapshot } from './snapshot.ts';
@@ -18,6 +19,8 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* benchSnapshot({ rounds: Number(rounds) });
   } else if (which === 'restore') {
     yield* benchRestore({ rounds: Number(rounds) });
+  } else if (which === 'publish') {
+    yield* benchPublish({ rounds: Number(rounds) });
   } else if (which === 'export') {
     yield* benchExport({ rounds: Number(rounds) });
   } else {

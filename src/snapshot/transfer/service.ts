@@ -3,6 +3,7 @@
 import { splitPlace } from '../../wire/caps.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import { type Job, SIPHOND_STOPS } from '../../wire/journal.ts';
+import { formatImage } from '../../wire/source.ts';
 import type { ExportRequest, ImportRequest, TransferAnswer } from '../../wire/transfer-api.ts';
 import type { TransferMethods } from '../../wire/transfer-protocol.ts';
 import type { Devices, SnapshotSet } from '../../wire/vocabulary.ts';
@@ -38,6 +39,7 @@ const OPEN_MS_MAX = 3_600_000;
 const SETTLE = { deadlineMs: 3_600_000 };
 
 type Worker = Port<TransferMethods> & AsyncDisposable;
+type ImportPlace = Pick<Written, 'fsid' | 'pool' | 'namespace'>;
 type LeftSettle = Extract<LeftDecision, { kind: 'settle' }>;
 
 export function createTransfers(parts: TransferParts): Transfers {
@@ -49,6 +51,9 @@ class Room implements Transfers {
   readonly #running = new Map<string, { readonly work: Promise<void>; written?: Written }>();
   /** Of imports that were interrupted, open in the journal. */
   readonly #parked = new Map<string, Job>();
+  #recovering: Promise<void> | undefined;
+  /** The job that recovery is at. */
+  #settling: string | undefined;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
@@ -92,8 +97,11 @@ class Room implements Transfers {
     };
     return await this.#start(job, async (worker) => {
       const { signal } = job;
+      await this.#settled({ fsid, pool, namespace });
       const opening = { deadlineMs: OPEN_MS_MAX, signal };
-      const plan = await worker.call('openImport', spec, opening);
+      const plan = await worker
+        .call('openImport', spec, opening)
+        .catch((error: unknown) => Promise.reject(this.#explained(error)));
       const setId = plan.isResumed ? plan.setId : await this.#freeId(plan.setId);
       const written = { fsid, pool, namespace, exportId: plan.id, setId, isGivenUp: false };
       this.#take(job, written);
@@ -101,7 +109,13 @@ class Room implements Transfers {
     });
   }
 
-  async recover(): Promise<void> {
+  /** One at a time. */
+  recover(): Promise<void> {
+    this.#recovering ??= this.#recover().finally(() => (this.#recovering = undefined));
+    return this.#recovering;
+  }
+
+  async #recover(): Promise<void> {
     const { journal, now } = this.#parts;
     for (const record of journal.open()) {
       if (record.kind !== 'import' || this.#running.has(record.id)) continue;
@@ -113,6 +127,30 @@ class Room implements Transfers {
         await this.#settle(job, record.subject, decision);
       }
     }
+  }
+
+  /** What an earlier life left there is looked at, and finished where it is whole, before another import looks at the place. */
+  async #settled(place: ImportPlace): Promise<void> {
+    const isLeft = this.#parts.journal.open().some(({ id, kind, step, data }) => {
+      if (kind !== 'import' || this.#running.has(id)) return false;
+      const of = readWritten(data);
+      const isThere = of !== undefined && placeKey(of) === placeKey(place);
+      return isThere && (step !== 'left' || this.#settling === id);
+    });
+    if (isLeft) await this.recover();
+  }
+
+  /** What is in the way may be this very import, of which only the answer was lost. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof OperatingError) || error.code !== 'refused') return error;
+    const there = this.#parts.catalogue.list().find(({ imported, disks }) => {
+      return imported !== undefined && disks.some((disk) => formatImage(disk) === error.subject);
+    });
+    if (there === undefined) return error;
+    const { code, op, subject } = error;
+    const why = `${error.why}: it is of set ${there.id}, the copy of set ${there.imported?.setId}`;
+    const hint = `If that is what was wanted, it is done: siphon snapshot get ${there.id}`;
+    return new OperatingError({ code, op, subject, why, hint, cause: error });
   }
 
   async idle(): Promise<void> {
@@ -204,6 +242,7 @@ class Room implements Transfers {
     const { fsid, pool, namespace, exportId: id } = written;
     const { byFsid, catalogue, log } = this.#parts;
     const isOver = isGivenUp || (job.signal.aborted && !isStopping(job));
+    this.#settling = job.id;
     try {
       const { ceph } = await byFsid(fsid);
       const ref = { id, pool, namespace, isGivenUp: isOver };
@@ -216,6 +255,8 @@ class Room implements Transfers {
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
       log.warn({ job: job.id, error: error.toWire() }, 'an interrupted import stays as it is');
+    } finally {
+      this.#settling = undefined;
     }
   }
 
@@ -259,6 +300,9 @@ class Room implements Transfers {
 function isStopping({ signal }: Job): boolean {
   return signal.reason instanceof OperatingError && signal.reason.why === SIPHOND_STOPS;
 }
+
+const placeKey = ({ fsid, pool, namespace }: ImportPlace): string =>
+  [fsid, pool, namespace].join('/');
 
 const targetsOf = ({ disks }: SnapshotSet): readonly string[] => disks.map(({ target }) => target);
 

@@ -21,7 +21,7 @@ const failure = (code: 'cancelled' | 'unavailable' | 'corrupt', why: string) =>
   new OperatingError({ code, op: 'import', subject: 'x', why });
 
 /** One cluster, one worker at a time, of which the test says how it ends. */
-function world(known: readonly SnapshotSet[] = []) {
+function world(known: readonly SnapshotSet[] = [], refusal?: OperatingError) {
   const { log } = keptLog();
   const clock = { nowMs: Date.UTC(2026, 10, 21) };
   const rows = rowsInMemory();
@@ -34,7 +34,10 @@ function world(known: readonly SnapshotSet[] = []) {
     call(method: string, params: unknown, { signal }: { signal?: AbortSignal }) {
       calls.push({ method, params });
       if (method === 'listen') return Promise.resolve({ path: '/s', token: 't' });
-      if (method === 'openImport') return Promise.resolve({ ...PLAN, setId: 's1' });
+      if (method === 'openImport') {
+        if (refusal !== undefined) return Promise.reject(refusal);
+        return Promise.resolve({ ...PLAN, setId: 's1' });
+      }
       const run = Promise.withResolvers<unknown>();
       signal?.addEventListener('abort', () => run.reject(failure('cancelled', 'asked to end')));
       runs.push(run);
@@ -61,6 +64,7 @@ function world(known: readonly SnapshotSet[] = []) {
         return set && { ...set, state: 'complete' };
       },
       put: (set: SnapshotSet) => void sets.set(set.id, set),
+      list: () => [...sets.values()],
     },
     byFsid: () => Promise.resolve(cluster),
     byName: () => Promise.resolve(cluster),
@@ -211,4 +215,40 @@ test('an export is of the disks that were asked for, and since the same ones', a
 
 test('a job of which nothing was written yet just ends', () => {
   assert.equal(decideLeft({ data: { fsid: 'f' }, updatedAtMs: 0 }, 0).kind, 'end');
+});
+
+test('one that siphond’s end cut off is finished before the next looks at the place, which then says what is there', async () => {
+  const taken = {
+    code: 'refused',
+    op: 'import',
+    subject: 'vms/web-1',
+    why: 'it is there',
+  } as const;
+  const at = world([], new OperatingError(taken));
+  const written = { fsid: 'f', pool: 'vms', namespace: '', exportId: 'e1', setId: 's1' };
+  const data = { ...written, isGivenUp: false };
+  at.rows.put({
+    id: 'j1',
+    kind: 'import',
+    subject: 'vms',
+    state: 'open',
+    step: 'write',
+    data,
+    createdAtMs: 1,
+    updatedAtMs: at.clock.nowMs,
+  });
+  const disks = [{ target: 'vda', pool: 'vms', namespace: '', image: 'web-1' }];
+  const imported = { fsid: 'g', setId: 's0', disks: [] };
+  const set = { ...setOf('s1'), disks, imported } as unknown as SnapshotSet;
+  at.settles.push({ was: 'finished', set });
+  const { job } = await at.transfers.import({ to: 'vms' });
+  await at.transfers.idle();
+  const methods = at.calls.map(({ method }) => method).filter((name) => name !== 'listen');
+  assert.deepEqual(methods, ['settleImport', 'openImport']);
+  const { error } = at.journal.get(job) ?? assert.fail('no job');
+  assert.deepEqual(
+    [error?.code, /set s1, the copy of set s0/.test(error?.why ?? '')],
+    ['refused', true],
+  );
+  assert.equal(at.journal.get('j1')?.state, 'done');
 });

@@ -100,16 +100,21 @@ const DAY_MS = 24 * 3_600_000;
 
 function jobFindings({ jobs, nowMs }: HealthFacts, { failedMs, openMs }: HealthBounds) {
   const failed = jobs.filter((job) => isFailure(job) && nowMs - job.updatedAtMs <= failedMs);
-  const open = jobs.filter(
-    ({ state, createdAtMs }) => state === 'open' && nowMs - createdAtMs > openMs,
-  );
+  const all = jobs.filter(({ state }) => state === 'open');
+  const open = all.filter(({ createdAtMs }) => nowMs - createdAtMs > openMs);
   const isVeryOld = open.some(({ createdAtMs }) => nowMs - createdAtMs > DAY_MS);
+  const left = all.filter(({ kind, step }) => kind === 'import' && step === 'left');
   const subjects = (found: JobsAnswer['jobs']) =>
     found.map(({ kind, subject }) => `${kind} ${subject}`);
   return {
     failed: failed.length,
     findings: [
       ...some(subjects(failed), 'WARNING', (names) => `failed: ${names}`),
+      ...some(
+        left.map(({ subject }) => subject),
+        'WARNING',
+        (names) => `import left half done: ${names}`,
+      ),
       ...some(
         subjects(open),
         isVeryOld ? 'CRITICAL' : 'WARNING',

@@ -79,6 +79,13 @@ for (const [what, given, status, exit, line] of [
     /failed: snapshot web \|.*jobs_failed=1/,
   ],
   ['a job that is old', { jobs: [open(2)] }, {}, 1, /open too long: snapshot web/],
+  [
+    'an import that was left',
+    { jobs: [{ ...open(0), kind: 'import', step: 'left' }] },
+    {},
+    1,
+    /import left half done: web/,
+  ],
   ['a job that is very old', { jobs: [open(25)] }, {}, 2, /open too long/],
   [
     'many that failed',

@@ -12,6 +12,7 @@ import { addJobs } from './commands/jobs.ts';
 import { addPause } from './commands/pause.ts';
 import { addPolicy } from './commands/policy.ts';
 import { addFlatten, addPublish } from './commands/publish.ts';
+import { addReconcile } from './commands/reconcile.ts';
 import { addRestore } from './commands/restore.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
@@ -49,6 +50,7 @@ for (const add of [
   addTransfer,
   addPublish,
   addFlatten,
+  addReconcile,
   addPolicy,
   addJobs,
   addPause,

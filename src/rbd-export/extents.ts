@@ -74,16 +74,22 @@ export class ExtentList {
   }
 }
 
-/** What the image has, its parent's included, widened to whole grains and cut at its size. */
+/** What the image has, its parent's included unless said, widened to whole grains and cut at its size. */
 export async function readExtents(
   image: Image,
   sizeBytes: number,
   signal?: AbortSignal,
+  includeParent = true,
 ): Promise<ExtentList> {
   const list = new ExtentList();
   for (let start = 0; start < sizeBytes; start += WINDOW_BYTES) {
     const length = Math.min(WINDOW_BYTES, sizeBytes - start);
-    const window = { offset: start, length, ...(signal === undefined ? {} : { signal }) };
+    const window = {
+      offset: start,
+      length,
+      includeParent,
+      ...(signal === undefined ? {} : { signal }),
+    };
     for (const [offset, bytes] of await allocatedExtents(image, window)) {
       const end = Math.ceil((offset + bytes) / GRAIN_BYTES) * GRAIN_BYTES;
       list.add(Math.floor(offset / GRAIN_BYTES) * GRAIN_BYTES, Math.min(end, sizeBytes));

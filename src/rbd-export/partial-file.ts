@@ -7,26 +7,28 @@ import { isSystemError, withFile } from './errors.ts';
 import { ALIGN_BYTES } from './slots.ts';
 
 /** A base never changes: nobody may write it, and guests' QEMU must read it. */
-const COMPLETE_MODE = 0o444;
+const BASE_MODE = 0o444;
 const PARTIAL_MODE = 0o600;
 
 export class PartialFile implements AsyncDisposable {
   readonly path: string;
   readonly #plain: FileHandle;
+  readonly #mode: number;
   /** With O_DIRECT; undefined where the filesystem has none. */
   #direct: FileHandle | undefined;
   #isKept = false;
 
-  private constructor(path: string, plain: FileHandle) {
+  private constructor(path: string, plain: FileHandle, mode: number) {
     this.path = path;
     this.#plain = plain;
+    this.#mode = mode;
   }
 
-  /** @throws OperatingError `refused` where `path` exists */
-  static async create(path: string): Promise<PartialFile> {
+  /** `mode`: when it is complete. @throws OperatingError `refused` where `path` exists */
+  static async create(path: string, mode = BASE_MODE): Promise<PartialFile> {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
     const plain = await withFile('create', path, () => open(path, flags, PARTIAL_MODE));
-    const file = new PartialFile(path, plain);
+    const file = new PartialFile(path, plain, mode);
     file.#direct = await file.#openDirect();
     return file;
   }
@@ -44,7 +46,7 @@ export class PartialFile implements AsyncDisposable {
   complete(sizeBytes: number): Promise<number> {
     return withFile('complete', this.path, async () => {
       await this.#plain.truncate(sizeBytes);
-      await this.#plain.chmod(COMPLETE_MODE);
+      await this.#plain.chmod(this.#mode);
       await this.#plain.sync();
       return (await this.#plain.stat()).blocks * 512;
     });

@@ -8,6 +8,9 @@ import type { SourceIds } from '../wire/vocabulary.ts';
 import type { CephSettings, FillSpec } from '../wire/worker-protocol.ts';
 import { withCeph } from './errors.ts';
 
+/** Who reads: never the one who may write disks. */
+type Reader = 'fill' | 'snapshot' | 'publish';
+
 /** librbd's own cache and read-ahead only copy what is read once, in order. */
 const OPTIONS = { rbd_cache: 'false' };
 
@@ -36,9 +39,12 @@ export class Source implements AsyncDisposable {
   }
 
   /** @throws OperatingError `mismatch` (another cluster), `not-found`, `denied`, `unavailable` */
-  static async open(spec: Pick<FillSpec, 'ceph' | 'ids' | 'name'>): Promise<Source> {
+  static async open(
+    spec: Pick<FillSpec, 'ceph' | 'ids' | 'name'>,
+    as: Reader = 'fill',
+  ): Promise<Source> {
     await using stack = new AsyncDisposableStack();
-    const cluster = stack.use(await connectTo(spec.ceph, 'fill', spec.ids.fsid));
+    const cluster = stack.use(await connectTo(spec.ceph, as, spec.ids.fsid));
     const source = await Source.openIn(cluster, spec);
     const connection = stack.move();
     source.#close = () => connection.disposeAsync();
@@ -108,7 +114,7 @@ export class Source implements AsyncDisposable {
 /** Connects as one of siphon's users. @throws OperatingError `mismatch` (another cluster), `denied`, `unavailable` */
 export async function connectTo(
   ceph: CephSettings,
-  identity: 'fill' | 'snapshot',
+  identity: Reader,
   fsid: string,
 ): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
@@ -119,7 +125,7 @@ export async function connectTo(
 }
 
 /** A cluster that cannot be entered proves nothing about what is in it: never `not-found`. */
-async function connect(ceph: CephSettings, identity: 'fill' | 'snapshot'): Promise<Cluster> {
+async function connect(ceph: CephSettings, identity: Reader): Promise<Cluster> {
   const { conf, timeoutMs } = ceph;
   const { name: user, keyring } = ceph.users[identity];
   const subject = `client.${user.replace(/^client\./, '')} by ${conf}`;

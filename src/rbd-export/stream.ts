@@ -24,14 +24,18 @@ export interface Hashing extends AsyncDisposable {
 
 export function startHashing(jobs: readonly HashJob[], memory: SlotMemory): Hashing {
   const lanes = jobs.map((job) => new HashLane(job, memory.shared));
+  let fedBytes = 0;
   return {
     memory,
     async data(slot, length) {
       await Promise.all(lanes.map((lane) => lane.data(memory.startOf(slot), length)));
     },
-    hole: (length) => lanes.forEach((lane) => lane.hole(length)),
+    hole(length) {
+      fedBytes += length;
+      for (const lane of lanes) lane.hole(length);
+    },
     get zeroBytes() {
-      return Math.min(...lanes.map((lane) => lane.zeroBytes));
+      return Math.min(fedBytes, ...lanes.map((lane) => lane.zeroBytes));
     },
     finish: (signal) => Promise.all(lanes.map((lane) => lane.finish(signal))),
     async [Symbol.asyncDispose]() {

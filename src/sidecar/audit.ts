@@ -23,6 +23,7 @@ export type Change =
   | 'import'
   | 'publish'
   | 'flatten'
+  | 'reconcile'
   | 'cancel'
   | 'pause'
   | 'resume'

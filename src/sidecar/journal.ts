@@ -218,7 +218,7 @@ function cancelled({ kind, subject }: JobRecord): OperatingError {
   return new OperatingError({ code: 'cancelled', op: kind, subject, why });
 }
 
-const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set(['start', 'evict', 'export']);
+const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set(['start', 'evict', 'export', 'reconcile']);
 
 function stopped({ kind, subject }: JobRecord): OperatingError {
   const isLeft = NOT_TAKEN_UP.has(kind);

@@ -12,7 +12,7 @@ import { type LoadedConfig, loadConfig } from './config/load.ts';
 import { type ConfigProblem, formatProblem } from './config/problems.ts';
 import { runDoctor } from './doctor/run.ts';
 import { createLog, type Logger } from './log.ts';
-import { findPolicyProblems } from './policies.ts';
+import { lookAtPolicies } from './policies.ts';
 import { startSiphond } from './siphond.ts';
 import { takeActivation } from './sockets.ts';
 
@@ -72,7 +72,7 @@ async function doctor(configFile: string, options: Options): Promise<void> {
 async function findProblems(file: string): Promise<readonly ConfigProblem[]> {
   const loaded = await loadConfig(file);
   if (loaded.kind === 'bad') return loaded.problems;
-  const found = await findPolicyProblems(loaded.config.snapshot.policies);
+  const { problems: found } = await lookAtPolicies(loaded.config.snapshot.policies);
   return found.map(({ where, what }): ConfigProblem => {
     const [, at = where, line] = /^(.*):(\d+)$/.exec(where) ?? [];
     return { file: at, ...(line !== undefined && { line: Number(line) }), key: '', what };

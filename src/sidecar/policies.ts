@@ -57,15 +57,17 @@ export function openPolicies(folder: () => string, log: Logger): Policies {
   };
 }
 
-/** What is wrong in a folder of policies, with siphond or without. Never throws for what is wrong with files. */
-export async function findPolicyProblems(folder: string): Promise<readonly PolicyProblem[]> {
+/** A folder of policies, with siphond or without: what is right, and what is wrong in it. Never throws for what is wrong with files. */
+export async function lookAtPolicies(
+  folder: string,
+): Promise<Pick<Policies, 'current' | 'problems'>> {
   const policies = openPolicies(() => folder, pino({ level: 'silent' }));
   try {
     await policies.load();
-    return policies.problems;
+    return policies;
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
-    return [{ where: folder, what: error.message }];
+    return { current: [], problems: [{ where: folder, what: error.message }] };
   }
 }
 

@@ -15,7 +15,7 @@ import {
 import { createHookService, type HookService } from '../hook/service.ts';
 import { jitterOf } from '../snapshot/limits.ts';
 import { publishByPolicy } from '../snapshot/publish/by-policy.ts';
-import { createPublishing, type Publishing } from '../snapshot/publish/publishing.ts';
+import type { Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import { Schedules } from '../snapshot/schedule/schedules.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
@@ -33,6 +33,7 @@ import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
 import type { Counts } from './metrics-port.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
+import { openPublishing } from './publishing.ts';
 import { readStateFile } from './state-files.ts';
 import { libvirtProgram, workerProgram } from './worker-program.ts';
 
@@ -142,28 +143,6 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
       return workers.cephDeadlineMs;
     },
   };
-}
-
-/** Flattens of this host: each reads and writes as fast as the cluster lets it. */
-const FLATTENS_AT_ONCE = 2;
-
-function openPublishing(
-  { journal, catalogue, log }: Stores,
-  { clusters }: Workers,
-  onDefect: (error: unknown) => void,
-): Publishing {
-  const queue = new PQueue({ concurrency: FLATTENS_AT_ONCE });
-  return createPublishing({
-    journal,
-    catalogue: catalogue.sets,
-    byFsid: (fsid) => clusters.byFsid(fsid),
-    clusters: () => clusters.all,
-    limitFlatten: (run) => queue.add(run),
-    host: hostname(),
-    log,
-    now: Date.now,
-    onDefect,
-  });
 }
 
 export function openSnapshots(

@@ -2,6 +2,7 @@
 
 import type { Cache, WarmAsk } from '../cache/index.ts';
 import type { HookService } from '../hook/service.ts';
+import type { Leftovers } from '../snapshot/leftovers/room.ts';
 import type { Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import type { Begun, Snapshots, Started } from '../snapshot/service.ts';
@@ -17,7 +18,7 @@ import type {
 import { splitPlace } from '../wire/caps.ts';
 import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
-import type { PublishRequest } from '../wire/publish-api.ts';
+import { type PublishAsk, type PublishRequest, TO_FILE } from '../wire/publish-api.ts';
 import { parseImage, parseSource } from '../wire/source.ts';
 import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
@@ -42,6 +43,7 @@ export interface ServiceParts {
   readonly restores: Pick<Restores, 'begin' | 'undo' | 'list'>;
   readonly transfers: Services['transfers'];
   readonly publishing: Publishing;
+  readonly leftovers: Leftovers;
   readonly start: StartParts;
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
@@ -75,10 +77,14 @@ export function bindServices(parts: ServiceParts): Services {
     prune: (request) => prune(parts, request),
     deleteSnapshot: (id) => snapshots.remove(id).finished,
     publish: (request) => publish(parts, request),
-    flatten: async ({ image }) => ({
+    flatten: async ({ image, cluster }) => ({
       kind: 'job',
-      id: (await parts.publishing.flatten(parseImage(image))).jobId,
+      id: (await parts.publishing.flatten(parseImage(image), cluster ? 'cluster' : 'here')).jobId,
     }),
+    async reconcile(request) {
+      const { jobId: id, ended } = parts.leftovers.begin(request);
+      return { kind: 'job', id, ended };
+    },
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
@@ -175,13 +181,14 @@ async function answerOf(begun: readonly Begun[]): Promise<SnapshotCreateAnswer> 
   return { sets, failed };
 }
 
-async function publish(
-  { publishing }: ServiceParts,
-  { set, to, flatten = 'here', fallback = 'copy', encrypted, wait, ...asked }: PublishRequest,
-): Promise<LongWork> {
-  const [pool, namespace] = splitPlace(to);
+async function publish({ publishing }: ServiceParts, request: PublishRequest): Promise<LongWork> {
+  const { set, to: place, cluster, flatten = 'here', fallback = 'copy', ...more } = request;
+  const { encrypted, wait, ...asked } = more;
+  const [pool, namespace] = splitPlace(place);
+  const to: PublishAsk['to'] =
+    place === TO_FILE ? TO_FILE : { pool, namespace, ...(cluster && { cluster }) };
   const taken = encrypted === true && { isEncryptedTaken: true as const };
-  const ask = { ...asked, to: { pool, namespace }, flatten, fallback, ...taken };
+  const ask = { ...asked, to, flatten, fallback, ...taken };
   const begun = publishing.begin(set, ask);
   const { jobId: id, usable, independent } = begun;
   return { kind: 'job', id, ended: wait === true ? independent : usable };

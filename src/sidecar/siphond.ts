@@ -19,6 +19,7 @@ import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import { createMetrics } from './metrics.ts';
 import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
+import { openLeftovers } from './publishing.ts';
 import { createReload } from './reload.ts';
 import { applyTo, type LiveConfig } from './reload-apply.ts';
 import { openRestores } from './restores.ts';
@@ -83,7 +84,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   listeners.push((event) => tellSnapshots(snapshots, event, log));
   const restores = openRestores(stores, workers, snapshots, onDefect);
   const transfers = await openTransfers(stores, workers, onDefect);
-  const work = { snapshots, restores, transfers, publishing };
+  const leftovers = openLeftovers(stores, workers, onDefect);
+  const work = { snapshots, restores, transfers, publishing, leftovers };
   const idle = () => Object.values(work).map((each) => each.idle());
   life.defer(() => settle([cache.settled(), ...idle()], log));
   const domains = openDomains(stores, workers, cache, snapshots, restores);
@@ -124,7 +126,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
 function openJournal(parts: JournalParts): JobJournal {
   const journal = createJournal(parts);
   for (const { id, kind, subject } of journal.open()) {
-    if (kind !== 'start' && kind !== 'export') continue;
+    if (!['start', 'export', 'reconcile'].includes(kind)) continue;
     const why = 'siphond ended in the middle of it';
     journal
       .resume(id)

@@ -14,6 +14,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 const PLACE = /^[^/@\s]+(\/[^/@\s]+)?$/;
+const CLUSTER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const TAG = /^[A-Za-z0-9][A-Za-z0-9._:=-]{0,127}$/;
 
 function listOf<T extends z.ZodType>(each: T, allowed: string) {
@@ -34,7 +35,8 @@ function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
 const NAME_ALLOWED = "a name of letters, digits, . _ -, at most 64 long, and not 'off'";
 const KEEP_ALLOWED = 'a whole number from 1 to 1000';
 const PERIODS_ALLOWED = 'a whole number from 0 to 1000';
-const PLACE_ALLOWED = 'a pool, or POOL/NAMESPACE';
+const PLACE_ALLOWED = 'a pool, or POOL/NAMESPACE, or file';
+const CLUSTER_ALLOWED = 'a cluster as the config names it';
 const GLOBS_ALLOWED = 'a list of at least one glob, each of 1 to 256 characters';
 const ON_ALLOWED = `a list of at least one of ${POLICY_EVENTS.join(', ')}`;
 const DEVICES_ALLOWED = 'all, root, or a list of at least one target such as "vda"';
@@ -103,6 +105,10 @@ const Shape = z.strictObject({
     .string({ error: PLACE_ALLOWED })
     .regex(PLACE, { error: PLACE_ALLOWED })
     .exactOptional(),
+  publish_cluster: z
+    .string({ error: CLUSTER_ALLOWED })
+    .regex(CLUSTER, { error: CLUSTER_ALLOWED })
+    .exactOptional(),
   flatten: oneOf(...FLATTENS).exactOptional(),
   fallback: oneOf(...FALLBACKS).exactOptional(),
 });
@@ -121,7 +127,7 @@ const Checked = Shape.superRefine((policy, context) => {
 /** As the rest of siphon knows it. */
 export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Shape>): Policy {
   const { name, domains, uuids, tags, devices, quiesce, instant, schedule, max_age } = written;
-  const { publish_to: publishTo, flatten, fallback } = written;
+  const { publish_to: publishTo, publish_cluster, flatten, fallback } = written;
   const on = written.on ?? (schedule === undefined ? ['shutdown' as const] : []);
   const keepPeriods: { -readonly [K in keyof KeepCounts['keepPeriods']]: number } = {};
   for (const period of PERIODS) {
@@ -135,6 +141,7 @@ export function toPolicy({ keep_last: keepLast, ...written }: z.output<typeof Sh
     keepPeriods,
     ...(max_age !== undefined && { maxAgeMs: max_age }),
     ...(publishTo !== undefined && { publishTo }),
+    ...(publish_cluster !== undefined && { publishCluster: publish_cluster }),
     ...(flatten !== undefined && { flatten }),
     ...(fallback !== undefined && { fallback }),
     ...(schedule !== undefined && {

@@ -13,6 +13,8 @@ export interface Pools {
   readonly vms: readonly string[];
   /** For the ticks of armed snapshots. */
   readonly ticks?: readonly string[];
+  /** Whose images the cluster's manager flattens, as the publish user asks it to. */
+  readonly tasks?: readonly string[];
 }
 
 /** Not 'profile rbd', nor its read-only kin: librbd would then blocklist a QEMU that hangs. */
@@ -24,31 +26,32 @@ const NONE: Grants = () => [];
 const READ: Grants = (scope) => [`profile rbd-read-only ${scope}`];
 
 /** But for restores no identity may write what is in a domain's disk: snapshots stand in its header, and in object maps. */
-const GRANTS: Readonly<Record<Identity, Readonly<Record<keyof Pools, Grants>>>> = {
-  fill: { images: READ, vms: NONE, ticks: NONE },
-  snapshot: {
-    vms: (scope) => [
-      ...READ(scope),
-      `allow rwx ${scope} object_prefix rbd_header.`,
-      `allow wx ${scope} object_prefix rbd_object_map.`,
-      `allow w ${scope} object_prefix siphon.sets`,
-      // Where clones are of format 1: whether a snapshot may lose its protection is asked of all pools.
-      'allow class-read object_prefix rbd_children',
-    ],
-    // What disks are clones of, and qcow2 bases in RBD: without it such a disk cannot even be opened.
-    images: READ,
-    // Who may write anything in a pool may take snapshot ids there.
-    ticks: (scope) => [`allow w ${scope} object_prefix siphon.tick`],
-  },
-  // It makes whole images, and reads what they are cloned from.
-  publish: {
-    images: (scope) => [`profile rbd ${scope}`],
-    vms: READ,
-    ticks: NONE,
-  },
-  // It makes, renames and removes images, and rolls them back: all of a pool.
-  restore: { vms: (scope) => [`profile rbd ${scope}`], images: READ, ticks: NONE },
-};
+const GRANTS: Readonly<Record<Identity, Readonly<Record<Exclude<keyof Pools, 'tasks'>, Grants>>>> =
+  {
+    fill: { images: READ, vms: NONE, ticks: NONE },
+    snapshot: {
+      vms: (scope) => [
+        ...READ(scope),
+        `allow rwx ${scope} object_prefix rbd_header.`,
+        `allow wx ${scope} object_prefix rbd_object_map.`,
+        `allow w ${scope} object_prefix siphon.sets`,
+        // Where clones are of format 1: whether a snapshot may lose its protection is asked of all pools.
+        'allow class-read object_prefix rbd_children',
+      ],
+      // What disks are clones of, and qcow2 bases in RBD: without it such a disk cannot even be opened.
+      images: READ,
+      // Who may write anything in a pool may take snapshot ids there.
+      ticks: (scope) => [`allow w ${scope} object_prefix siphon.tick`],
+    },
+    // It makes whole images, and reads what they are cloned from.
+    publish: {
+      images: (scope) => [`profile rbd ${scope}`],
+      vms: READ,
+      ticks: NONE,
+    },
+    // It makes, renames and removes images, and rolls them back: all of a pool.
+    restore: { vms: (scope) => [`profile rbd ${scope}`], images: READ, ticks: NONE },
+  };
 
 /** What identities need of the OSDs, together, each grant once. */
 export function osdGrants(identities: readonly Identity[], pools: Pools): readonly string[] {
@@ -58,6 +61,11 @@ export function osdGrants(identities: readonly Identity[], pools: Pools): readon
     ...(pools.ticks ?? []).flatMap((place) => GRANTS[identity].ticks(scopeOf(place))),
   ]);
   return [...new Set(grants)];
+}
+
+/** What the publish user needs of the manager: nothing, where that flattens nothing. */
+export function mgrGrants({ tasks = [] }: Pools): readonly string[] {
+  return [...new Set(tasks)].map((place) => `profile rbd ${scopeOf(place)}`);
 }
 
 function scopeOf(place: string): string {

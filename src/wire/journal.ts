@@ -15,6 +15,7 @@ export const JOB_KINDS = [
   'import',
   'publish',
   'publish-flatten',
+  'reconcile',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */

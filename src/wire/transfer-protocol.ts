@@ -86,6 +86,17 @@ export interface ImportRef extends PoolPlace {
   readonly id: string;
 }
 
+export interface FoundImport extends ImportRef {
+  readonly host: string;
+  /** When its host noted it last. */
+  readonly atMs: number;
+  readonly setId: string;
+  /** All bytes are there. */
+  readonly isWhole: boolean;
+  /** Who has its images open. */
+  readonly users: readonly string[];
+}
+
 /** What became of it. */
 export type Settled =
   | { readonly was: 'absent' | 'undone' | 'left' }
@@ -100,4 +111,6 @@ export interface LeftImportMethods {
     params: ImportRef & { readonly isGivenUp: boolean };
     result: Settled;
   };
+  /** Of all hosts, in all pools and namespaces that the restore user may read. As that. */
+  findImports: { params: Record<string, never>; result: readonly FoundImport[] };
 }

@@ -199,8 +199,10 @@ export interface Policy extends Wanted, KeepCounts {
   readonly schedule?: Schedule;
   /** Of sets that hold a disk of Nova's or Cinder's: they go at this age, whatever the counts say. */
   readonly maxAgeMs?: number;
-  /** `POOL[/NAMESPACE]` in which each of its sets becomes images. */
+  /** `POOL[/NAMESPACE]` in which each of its sets becomes images; `file`: files. */
   readonly publishTo?: string;
+  /** As the config names it: another than the sets'. */
+  readonly publishCluster?: string;
   readonly flatten?: Flatten;
   readonly fallback?: Fallback;
 }

@@ -5,6 +5,7 @@ import type { WireError } from './errors.ts';
 import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
 import type { PublishMethods } from './publish-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
+import type { SaveMethods } from './save-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
 import type {
@@ -292,8 +293,8 @@ export type LibvirtEvent =
       readonly isMove?: true;
     };
 
-/** The `fill` role: one worker a fill. */
-export interface FillMethods {
+/** The `fill` role: one worker a job. */
+export interface FillMethods extends SaveMethods {
   /** Reads the source, checks it, and leaves a complete, fsynced file at partialPath; or removes it and rejects. */
   fill: { params: FillSpec; result: FillResult; progress: FillProgress };
   /** Reads the source for its digests alone: for a base that is already here. */

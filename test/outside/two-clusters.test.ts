@@ -78,6 +78,22 @@ test('where that cannot be told, or is neither, nothing is taken, and that is sa
   assert.deepEqual(await both(), taken);
 });
 
+test('published into the other it is a full copy, and said to be one', async () => {
+  const [set] = JSON.parse(await takeSet('published', 6789)) as [{ id: string }];
+  const to = `--to vms --cluster second --name copy`;
+  const told = JSON.parse(await sh(`siphon publish ${set.id} ${to} --json`)) as {
+    fsid: string;
+    images: { way: string; whyCopied: string }[];
+  };
+  assert.equal(told.fsid, await sh('ceph -c /etc/ceph/ceph2.conf fsid'));
+  assert.equal(told.images[0]?.way, 'copied');
+  assert.match(told.images[0]?.whyCopied ?? '', /another cluster/);
+  await sh(`cmp <(rbd export --no-progress vms/both@siphon.${set.id} -) \
+    <(rbd -c /etc/ceph/ceph2.conf export --no-progress vms/copy@snap -)`);
+  const left = await sh('rados -c /etc/ceph/ceph2.conf -p vms listomapkeys siphon.publishing');
+  assert.equal(left, '');
+});
+
 test('a set goes from one to the other and is the same there, and so is what changed after it', async () => {
   const [set] = JSON.parse(await takeSet('moves', 6789)) as [{ id: string }];
   await sh(`head -c 1M /dev/urandom >/tmp/new

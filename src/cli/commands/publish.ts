@@ -1,13 +1,21 @@
-// siphon publish SET, siphon flatten IMAGE: a set made into images of a pool, inside Ceph.
+// siphon publish SET, siphon flatten IMAGE: a set made into images of a pool, inside Ceph; or into files.
 
-import type { Command } from 'commander';
-import type {
-  FlattenRequest,
-  PublishedImage,
-  PublishRequest,
-  PublishResult,
+import { type Command, Option } from 'commander';
+import {
+  FALLBACKS,
+  type Fallback,
+  FILE_FORMATS,
+  FLATTENS,
+  type Flatten,
+  type FlattenRequest,
+  type PublishedFile,
+  type PublishedImage,
+  type PublishRequest,
+  type PublishResult,
 } from '../../wire/publish-api.ts';
+import { formatSize } from '../../wire/size.ts';
 import { formatImage } from '../../wire/source.ts';
+import type { DiskFormat } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
 import { print, printJson } from '../output.ts';
 import { createScreen, follow } from '../watch.ts';
@@ -15,10 +23,12 @@ import { devicesOf } from './snapshot.ts';
 
 interface PublishOptions {
   readonly to: string;
+  readonly cluster?: string;
   readonly devices?: string;
   readonly name?: string;
-  readonly flatten: boolean;
-  readonly fallback: boolean;
+  readonly flatten?: Flatten | false;
+  readonly fallback?: Fallback | false;
+  readonly format?: DiskFormat;
   readonly encrypted?: true;
   readonly wait?: true;
   readonly json?: true;
@@ -31,11 +41,28 @@ export function addPublish(program: Command): void {
       'make images of a set in a pool, by clones inside Ceph: IMAGE@snap is usable at once',
     )
     .argument('<SET>')
-    .requiredOption('--to <POOL>', 'POOL or POOL/NAMESPACE')
+    .requiredOption(
+      '--to <POOL>',
+      'POOL or POOL/NAMESPACE; or file: into publish.snapshots_directory',
+    )
+    .option('--cluster <NAME>', "as the config names it: full copies there (default: the set's)")
     .option('--devices <LIST>', 'all, root, or targets: vda,vdb (default: all)')
     .option('--name <NAME>', 'of the image; of several each is NAME-TARGET (default: DOMAIN-SET)')
+    .addOption(
+      new Option(
+        '--flatten <BY>',
+        'by this host (default), by the queue of the cluster, or never',
+      ).choices(FLATTENS),
+    )
     .option('--no-flatten', 'leave them clones of the set, until `siphon flatten`')
-    .option('--no-fallback', 'fail where no clone can be made, rather than copy')
+    .addOption(
+      new Option(
+        '--fallback <HOW>',
+        'where no clone can be made: full copies, else files; or files',
+      ).choices(FALLBACKS),
+    )
+    .option('--no-fallback', 'fail where no clone can be made')
+    .addOption(new Option('--format <FORMAT>', 'of files').choices(FILE_FORMATS))
     .option('--encrypted', 'encrypted disks, too, as they are')
     .option('--wait', 'until they are flattened, and need the set no longer')
     .option('--json', 'print JSON')
@@ -47,19 +74,22 @@ export function addFlatten(program: Command): void {
     .command('flatten')
     .description('part a published image from the set that it is a clone of')
     .argument('<IMAGE>', 'POOL/[NAMESPACE/]IMAGE')
+    .option('--cluster', "by the cluster's own queue, rather than by this host")
     .option('--json', 'print JSON')
     .action(flatten);
 }
 
 async function publish(set: string, options: PublishOptions): Promise<void> {
-  const { to, devices, name, flatten, fallback, encrypted, wait, json } = options;
+  const { to, cluster, devices, name, flatten, fallback, format, encrypted, wait, json } = options;
   const request: PublishRequest = {
     set,
     to,
+    ...(cluster !== undefined && { cluster }),
     ...(devices !== undefined && { devices: devicesOf(devices) }),
     ...(name !== undefined && { name }),
-    ...(!flatten && { flatten: 'never' }),
-    ...(!fallback && { fallback: 'none' }),
+    ...(flatten !== undefined && { flatten: flatten || 'never' }),
+    ...(fallback !== undefined && { fallback: fallback || 'none' }),
+    ...(format !== undefined && { format }),
     ...(encrypted && { encrypted }),
     ...(wait && { wait }),
   };
@@ -68,7 +98,9 @@ async function publish(set: string, options: PublishOptions): Promise<void> {
   const result = (await follow(lines, set, screen)) as PublishResult;
   screen[Symbol.dispose]();
   if (json) return printJson(result);
-  for (const image of result.images) print(told(image, flatten));
+  const isFlattened = flatten !== false && flatten !== 'never';
+  for (const image of result.images) print(told(image, isFlattened));
+  for (const file of result.files ?? []) print(toldFile(file));
 }
 
 /** As a SOURCE, and what becomes of it. */
@@ -82,8 +114,16 @@ function told(image: PublishedImage, isFlattened: boolean): string {
   return `rbd:${formatImage(image)}@${image.snap}  ${image.target}  ${state}${why}`;
 }
 
-async function flatten(image: string, { json }: { readonly json?: true }): Promise<void> {
-  const request: FlattenRequest = { image };
+function toldFile({ path, target, format, allocatedBytes, whyCopied }: PublishedFile): string {
+  const why = whyCopied === undefined ? '' : `, no image: ${whyCopied}`;
+  return `${path}  ${target}  ${format}, ${formatSize(allocatedBytes)}${why}`;
+}
+
+async function flatten(
+  image: string,
+  { cluster, json }: { readonly cluster?: true; readonly json?: true },
+): Promise<void> {
+  const request: FlattenRequest = { image, ...(cluster && { cluster }) };
   using screen = createScreen(json === true);
   const result = await follow(createClient().watch('/v1/flatten', request), image, screen);
   screen[Symbol.dispose]();

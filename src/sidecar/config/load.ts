@@ -43,6 +43,11 @@ export interface Config {
     readonly jitterMs: number;
     readonly keepFiles: readonly StateKind[];
   };
+  readonly publish: {
+    readonly folder?: string;
+    readonly format: DiskFormat;
+    readonly flattenRateBytes?: number;
+  };
   readonly libvirt: { readonly uri: string };
   readonly state: { readonly path: string };
   readonly api: {
@@ -186,7 +191,8 @@ function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[
 
 /** What the rooms are given of checked files. */
 export function toConfig(file: ConfigFile): Config {
-  const { cache, fills, hook, snapshot, api } = file;
+  const { cache, fills, hook, snapshot, publish, api } = file;
+  const { snapshots_directory: folder, flatten_rate: flattenRateBytes } = publish;
   return {
     cache: {
       path: cache.path,
@@ -220,6 +226,11 @@ export function toConfig(file: ConfigFile): Config {
       softSnapshots: snapshot.image_warning,
       hardSnapshots: snapshot.image_limit,
       keepFiles: snapshot.keep_files,
+    },
+    publish: {
+      ...(folder && { folder }),
+      format: publish.file_format,
+      ...(flattenRateBytes && { flattenRateBytes }),
     },
     libvirt: file.libvirt,
     state: file.state,

@@ -244,6 +244,19 @@ export const CONFIG_SHAPE = z.strictObject({
         "what of a domain's state that is in no disk each set has a copy of: `nvram`, its UEFI variables; `tpm`, the state of its emulated TPM, which holds keys: whoever may read its first disk's pool then has them",
       ),
   }),
+  publish: table({
+    snapshots_directory: path()
+      .exactOptional()
+      .describe(
+        'a folder that the user siphon may write, for disks as files: where they can become images in no pool, or are wanted so; where it is not stated there are none',
+      ),
+    flatten_rate: size(1)
+      .exactOptional()
+      .describe(
+        'how much the flattens of images that this host published copy a second; one at a time then. Where it is not stated, two at a time, as fast as they go',
+      ),
+    file_format: oneOf('qcow2', 'raw').default('qcow2').describe('of such a file; both are sparse'),
+  }),
   libvirt: table({
     uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))
       .default('qemu:///system')

@@ -30,6 +30,24 @@ export async function mayRead(user: string, file: string): Promise<boolean> {
   return code === 0 || stderr !== '';
 }
 
+/** Whether that user may make files in a folder. */
+export async function mayWriteIn(user: string, folder: string): Promise<boolean> {
+  const may = await look(
+    'setpriv',
+    ...asUser(user),
+    'test',
+    '-d',
+    folder,
+    '-a',
+    '-w',
+    folder,
+    '-a',
+    '-x',
+    folder,
+  );
+  return may.code === 0;
+}
+
 /** Arguments of setpriv(1): a user with the groups that it has, and nothing of root's. */
 export function asUser(user: string): string[] {
   return [`--reuid=${user}`, `--regid=${user}`, '--init-groups', '--inh-caps=-all', '--'];

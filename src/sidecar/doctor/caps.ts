@@ -1,6 +1,6 @@
 // The least cephx caps of each user, and the commands that give them. Pure.
 
-import { type Identity, MON_CAPS, osdGrants, type Pools } from '../../wire/caps.ts';
+import { type Identity, MON_CAPS, mgrGrants, osdGrants, type Pools } from '../../wire/caps.ts';
 import type { CephSettings, CephUser } from '../../wire/worker-protocol.ts';
 
 export interface UserCaps {
@@ -8,6 +8,7 @@ export interface UserCaps {
   readonly jobs: readonly Identity[];
   readonly mon: string;
   readonly osd: string;
+  readonly mgr?: string;
 }
 
 const JOBS: readonly Identity[] = ['fill', 'snapshot', 'publish', 'restore'];
@@ -22,7 +23,9 @@ export function capsFor(
   return [...names].map((name) => {
     const jobs = JOBS.filter((job) => users[job]?.name === name);
     const user = users[jobs[0] ?? 'fill'] ?? users.fill;
-    return { user, jobs, mon: MON_CAPS, osd: osdGrants(jobs, all).join(', ') };
+    const mgr = jobs.includes('publish') ? mgrGrants(pools).join(', ') : '';
+    const osd = osdGrants(jobs, all).join(', ');
+    return { user, jobs, mon: MON_CAPS, osd, ...(mgr !== '' && { mgr }) };
   });
 }
 
@@ -30,11 +33,12 @@ const DEFAULT_CONF = '/etc/ceph/ceph.conf';
 
 /** `get-or-create` makes a user and writes its keyring; `caps` corrects one that is there. */
 export function grant(verb: 'get-or-create' | 'caps', caps: UserCaps, conf: string): string {
-  const { user, mon, osd } = caps;
+  const { user, mon, osd, mgr } = caps;
   const ceph = conf === DEFAULT_CONF ? 'ceph' : `ceph -c ${conf}`;
   const entity = `client.${user.name}`;
   const osdPart = osd === '' ? '' : ` osd '${osd}'`;
-  const command = `${ceph} auth ${verb} ${entity} mon '${mon}'${osdPart}`;
+  const mgrPart = mgr === undefined ? '' : ` mgr '${mgr}'`;
+  const command = `${ceph} auth ${verb} ${entity} mon '${mon}'${osdPart}${mgrPart}`;
   const keyring = user.keyring ?? `/etc/ceph/ceph.${entity}.keyring`;
   return verb === 'caps' ? command : `${command} -o ${keyring}`;
 }

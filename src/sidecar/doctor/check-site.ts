@@ -79,6 +79,18 @@ function checkSpace({ disk, config }: SiteFacts): Finding[] {
     );
   if (disk.bases === 'closed')
     found.push(finding('bases-closed', path, 'not everybody may enter it', `chmod o+x ${path}`));
+  const { folder } = config.publish;
+  if (disk.isSnapshotsClosed === true && folder !== undefined) {
+    const make = `install -d -o siphon -g siphon -m 750 ${folder}`;
+    found.push(
+      finding(
+        'snapshots-folder',
+        folder,
+        'it is not there, or not writable for the user siphon',
+        make,
+      ),
+    );
+  }
   const { freeBytes, totalBytes, stateFreeBytes } = disk;
   if (freeBytes !== undefined && freeBytes < reserveBytes) {
     const what = `${formatSize(freeBytes)} are free, and cache.reserve is ${formatSize(reserveBytes)}`;

@@ -1,6 +1,7 @@
 // What the doctor looks at. A part that could not be looked at is absent, or says why.
 
 import type { StatusAnswer } from '../../wire/api.ts';
+import type { Pools } from '../../wire/caps.ts';
 import type { ErrorCode } from '../../wire/errors.ts';
 import type { Ability } from '../../wire/vocabulary.ts';
 import type { CephSettings, Examined } from '../../wire/worker-protocol.ts';
@@ -79,6 +80,8 @@ export interface SpoolFacts {
 }
 
 export interface DiskFacts {
+  /** `publish.snapshots_directory` is not there, or not siphon's to write. */
+  readonly isSnapshotsClosed?: true;
   readonly mount: 'read-only' | 'writable' | 'other' | 'missing';
   readonly bases: 'open' | 'closed' | 'missing';
   readonly freeBytes?: number;
@@ -130,7 +133,7 @@ export interface ClusterFacts {
   readonly closed: readonly string[];
   readonly users: readonly UserFacts[];
   /** Pools of sources and of domains' disks that were looked at. */
-  readonly pools: { readonly images: readonly string[]; readonly vms: readonly string[] };
+  readonly pools: Pools;
   readonly vmKeys: readonly VmKeyFacts[];
   /** librbd's. */
   readonly abilities: readonly Ability[];

@@ -40,6 +40,7 @@ export const FINDINGS = {
   'mount-other': wrong('guests see another folder than the one siphond fills'),
   'bases-missing': wrong('there is nowhere to fill a base'),
   'bases-closed': wrong("QEMU's user cannot reach the bases"),
+  'snapshots-folder': wrong('no disk of a set becomes a file'),
   'disk-reserve': wrong('every fill is refused until space is free'),
   'disk-limit': risk('the disk is full before anything is evicted'),
   'state-disk-full': wrong('siphond cannot write down what it is about to do, so it does nothing'),

@@ -7,7 +7,7 @@ import { orderSpool, parseSpoolName } from '../../hook/events.ts';
 import type { BasesAnswer, StatusAnswer } from '../../wire/api.ts';
 import type { Config } from '../config/load.ts';
 import { spoolFolders } from '../spool.ts';
-import { getJson, look } from './bounds.ts';
+import { getJson, look, mayWriteIn } from './bounds.ts';
 import type { DiskFacts, SiphondFacts, SocketFacts, SpoolFacts } from './facts.ts';
 
 export function gatherSockets({ api }: Config): Promise<SocketFacts[]> {
@@ -48,13 +48,14 @@ export async function gatherSpool(config: Config): Promise<SpoolFacts> {
   return { events: names.length, bad: bad.length, ...(oldestMs !== undefined && { oldestMs }) };
 }
 
-export async function gatherDisk({ cache, state }: Config): Promise<DiskFacts> {
-  const [mount, folder, space, stateSpace, selinuxType] = await Promise.all([
+export async function gatherDisk({ cache, state, publish }: Config): Promise<DiskFacts> {
+  const [mount, folder, space, stateSpace, selinuxType, mayPublish] = await Promise.all([
     lookAtMount(cache),
     unlessAbsent(stat(cache.path)),
     unlessAbsent(statfs(cache.path)),
     unlessAbsent(statfs(dirname(state.path))),
     selinuxTypeOf(cache.path),
+    publish.folder === undefined ? true : mayWriteIn('siphon', publish.folder),
   ]);
   return {
     mount,
@@ -66,6 +67,7 @@ export async function gatherDisk({ cache, state }: Config): Promise<DiskFacts> {
     }),
     ...(stateSpace && { stateFreeBytes: stateSpace.bavail * stateSpace.bsize }),
     ...(selinuxType !== undefined && { selinuxType }),
+    ...(!mayPublish && { isSnapshotsClosed: true }),
   };
 }
 

@@ -1,21 +1,17 @@
 // Looks at everything, in parallel where nothing needs another's outcome. Each look ends by itself.
 
+import { TO_FILE } from '../../wire/publish-api.ts';
 import { VERSION } from '../../wire/version.ts';
+import type { Policy } from '../../wire/vocabulary.ts';
 import type { ImageAt } from '../../wire/worker-protocol.ts';
-import type { Config, LoadedConfig } from '../config/load.ts';
+import type { ClusterConfig, Config, LoadedConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
-import { findPolicyProblems } from '../policies.ts';
+import { lookAtPolicies } from '../policies.ts';
 import type { DomainFacts, Facts, SiphondFacts, SiteFacts } from './facts.ts';
 import { type CephLook, gatherCluster } from './gather-ceph.ts';
 import { gatherHost } from './gather-host.ts';
 import { gatherLibvirt } from './gather-libvirt.ts';
-import {
-  gatherDisk,
-  gatherSiphond,
-  gatherSockets,
-  gatherSpool,
-  type Known,
-} from './gather-site.ts';
+import { gatherDisk, gatherSiphond, gatherSockets, gatherSpool } from './gather-site.ts';
 
 /** Pools that the operator named; of a kind that is not named, those that bases or domains use. */
 export interface NamedPools {
@@ -35,8 +31,8 @@ export async function gather(loaded: LoadedConfig, named: NamedPools): Promise<F
 }
 
 async function gatherSite(config: Config, named: NamedPools): Promise<SiteFacts> {
-  const [policyProblems, sockets, spool, disk, siphond, libvirt] = await Promise.all([
-    findPolicyProblems(config.snapshot.policies),
+  const [policies, sockets, spool, disk, siphond, libvirt] = await Promise.all([
+    lookAtPolicies(config.snapshot.policies),
     gatherSockets(config),
     gatherSpool(config),
     gatherDisk(config),
@@ -50,9 +46,13 @@ async function gatherSite(config: Config, named: NamedPools): Promise<SiteFacts>
       // Which of several clusters a domain's disk is in is not looked into.
       const isOnly = config.clusters.length === 1;
       const domains = isOnly && libvirt.kind === 'answers' ? libvirt.domains : [];
-      return gatherCluster(cluster, cephLook(named, sources, domains));
+      const own = policiesInto(policies.current, cluster);
+      const tasks = flattenedByCluster(own);
+      const places = [...sources.map(placeOf), ...own.flatMap(placesOf)];
+      return gatherCluster(cluster, cephLook(named, places, domains, tasks));
     }),
   );
+  const { problems: policyProblems } = policies;
   return { config, policyProblems, sockets, spool, disk, siphond, libvirt, clusters };
 }
 
@@ -64,16 +64,33 @@ function fsidOf(name: string, siphond: SiphondFacts): string | undefined {
   return siphond.status.clusters.find((each) => each.name === name)?.fsid;
 }
 
+/** Those that publish there; where they name no cluster it is taken for the default one. */
+function policiesInto(policies: readonly Policy[], cluster: ClusterConfig): readonly Policy[] {
+  return policies.filter(({ publishCluster }) => {
+    return publishCluster === undefined ? cluster.isDefault : publishCluster === cluster.name;
+  });
+}
+
+function placesOf({ publishTo }: Policy): readonly string[] {
+  return publishTo === undefined || publishTo === TO_FILE ? [] : [publishTo];
+}
+
+/** The pools whose images policies let the cluster itself flatten. */
+export function flattenedByCluster(policies: readonly Policy[]): readonly string[] {
+  return policies.filter(({ flatten }) => flatten === 'cluster').flatMap(placesOf);
+}
+
 function cephLook(
   named: NamedPools,
-  sources: Known['sources'],
+  places: readonly string[],
   domains: readonly DomainFacts[],
+  tasks: readonly string[],
 ): CephLook {
   const disks = domains.flatMap((domain) => domain.disks);
-  const images = named.images ?? sources.map(placeOf);
+  const images = named.images ?? places;
   const vms = named.vms ?? disks.map(placeOf);
   return {
-    pools: { images: [...new Set(images)], vms: [...new Set(vms)] },
+    pools: { images: [...new Set(images)], vms: [...new Set(vms)], tasks },
     disks: disks
       .slice(0, DISKS_MAX)
       .map(({ pool, namespace, image }) => ({ pool, namespace, image })),

@@ -3,10 +3,11 @@
 import { ERROR_TABLE } from '../../wire/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
+import { lookAtPolicies } from '../policies.ts';
 import { capsCommands, capsText } from './caps.ts';
 import { diagnose } from './diagnose.ts';
 import { isWrong } from './findings.ts';
-import { gather, type NamedPools } from './gather.ts';
+import { flattenedByCluster, gather, type NamedPools } from './gather.ts';
 import { report } from './report.ts';
 
 export interface DoctorOptions {
@@ -42,7 +43,9 @@ async function tellCaps({ configFile, isJson, pools }: DoctorOptions): Promise<n
     console.error(loaded.problems.map(formatProblem).join('\n'));
     return ERROR_TABLE.usage.exit;
   }
-  const caps = capsCommands(loaded.config.clusters, { ...USUAL, ...pools });
+  const { current } = await lookAtPolicies(loaded.config.snapshot.policies);
+  const tasks = flattenedByCluster(current);
+  const caps = capsCommands(loaded.config.clusters, { ...USUAL, ...pools, tasks });
   console.log(isJson ? JSON.stringify({ clusters: caps }, null, 2) : capsText(caps));
   return 0;
 }

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { FALLBACKS, FLATTENS } from '../../wire/publish-api.ts';
+import { FALLBACKS, FILE_FORMATS, FLATTENS } from '../../wire/publish-api.ts';
 import type { ChangeParts } from './changes.ts';
 import { answerLong } from './stream.ts';
 
@@ -11,14 +11,16 @@ const Place = z.string().regex(/^[^/@\s]+(\/[^/@\s]+)?$/, { error: 'a pool, or P
 const Publish = z.strictObject({
   set: Text,
   to: Place,
+  cluster: Text.exactOptional(),
   devices: z.union([z.enum(['all', 'root']), z.array(Text).min(1).max(100)]).exactOptional(),
   name: Text.exactOptional(),
   flatten: z.enum(FLATTENS).exactOptional(),
   fallback: z.enum(FALLBACKS).exactOptional(),
+  format: z.enum(FILE_FORMATS).exactOptional(),
   encrypted: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),
 });
-const Flatten = z.strictObject({ image: Text });
+const Flatten = z.strictObject({ image: Text, cluster: z.boolean().exactOptional() });
 
 export function addPublishChanges(app: FastifyInstance, { services, change }: ChangeParts): void {
   app.post('/v1/publish', async (request, reply) => {

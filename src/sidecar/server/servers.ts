@@ -12,6 +12,7 @@ import { type ChangeParts, changesOf } from './changes.ts';
 import { addBaseChanges, addBaseReads } from './routes-bases.ts';
 import { addHookRoute, HOOK_BODY_BYTES_MAX } from './routes-hook.ts';
 import { addJobChanges, addJobReads } from './routes-jobs.ts';
+import { addLeftoversChanges } from './routes-leftovers.ts';
 import { addPolicyReads } from './routes-policies.ts';
 import { addPublishChanges } from './routes-publish.ts';
 import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
@@ -79,6 +80,7 @@ function addChanges(app: FastifyInstance, parts: ChangeParts): void {
   addRestoreChanges(app, parts);
   addTransferChanges(app, parts);
   addPublishChanges(app, parts);
+  addLeftoversChanges(app, parts);
   addJobChanges(app, parts);
 }
 

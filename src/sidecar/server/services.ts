@@ -21,6 +21,7 @@ import type {
   StatusAnswer,
   WarmRequest,
 } from '../../wire/api.ts';
+import type { LeftoversRequest } from '../../wire/leftovers-api.ts';
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
@@ -60,6 +61,8 @@ export interface Services {
   /** What fails at once rejects: the set is not known, or is being published. */
   publish(request: PublishRequest): Promise<LongWork>;
   flatten(request: FlattenRequest): Promise<LongWork>;
+  /** @throws OperatingError usage: it is this host */
+  reconcile(request: LeftoversRequest): Promise<LongWork>;
   testPolicy(domain: string, event: string): Promise<PolicyTestAnswer>;
   pause(request: PauseRequest, claimedUser: string | undefined): PauseAnswer;
   resume(request: PauseRequest): PauseAnswer;

@@ -1,10 +1,20 @@
 // What the journal keeps of publishing: enough to finish it, or to leave nothing of it behind.
 
+import assert from 'node:assert/strict';
 import { z } from 'zod';
 import type { WireError } from '../../wire/errors.ts';
-import type { Fallback, Flatten, PublishedImage, PublishWay } from '../../wire/publish-api.ts';
+import {
+  type Fallback,
+  type Flatten,
+  type PoolTarget,
+  type PublishAsk,
+  type PublishedFile,
+  type PublishedImage,
+  type PublishWay,
+  TO_FILE,
+} from '../../wire/publish-api.ts';
 import type { CloneAt, CloneFormat } from '../../wire/publish-protocol.ts';
-import type { SetDisk } from '../../wire/vocabulary.ts';
+import type { DiskFormat, SetDisk } from '../../wire/vocabulary.ts';
 import type { ImageAt, SnapshotAt } from '../../wire/worker-protocol.ts';
 import { snapshotName } from '../set-id.ts';
 
@@ -15,6 +25,15 @@ export interface PlannedImage {
   readonly marked: string;
   /** Under which it is found. */
   readonly image: string;
+  /** As a file, without its suffix. */
+  readonly file: string;
+}
+
+export interface FilePlan {
+  readonly folder: string;
+  readonly format: DiskFormat;
+  /** What of the file system stays free. */
+  readonly reserveBytes: number;
 }
 
 export interface PublishPlan {
@@ -22,9 +41,11 @@ export interface PublishPlan {
   readonly set: string;
   readonly fsid: string;
   readonly domainName: string;
-  readonly to: { readonly pool: string; readonly namespace: string };
+  readonly to: PublishAsk['to'];
   readonly flatten: Flatten;
   readonly fallback: Fallback;
+  /** Where files may be written; absent: nowhere. */
+  readonly files?: FilePlan;
   readonly images: readonly PlannedImage[];
   readonly isEncryptedTaken?: true;
 }
@@ -35,13 +56,20 @@ export interface PublishData {
   /** From here on there may be clones. The clients: who makes them, and who protects what they are made of. */
   readonly making?: {
     readonly way: PublishWay;
+    /** Of the cluster that gets the images; absent: the set's. */
+    readonly fsid?: string;
     readonly poolId: number;
     readonly format: CloneFormat;
     readonly client: string;
-    readonly snapshotClient: string;
+    /** Of clones alone. */
+    readonly snapshotClient?: string;
   };
   /** All are there, with their snapshots, and get their names. In the order of the plan. */
   readonly made?: readonly PublishedImage[];
+  /** From here on there may be files that are not whole. */
+  readonly writing?: FilePlan;
+  /** All are whole, and get their names. */
+  readonly written?: readonly PublishedFile[];
   /** Why it failed: what was made is being removed, and looked for again until then. */
   readonly error?: WireError;
   readonly untilMs?: number;
@@ -53,8 +81,16 @@ export interface FlattenData {
   readonly at: CloneAt;
   readonly name: ImageAt;
   readonly source: SnapshotAt;
+  /** The cluster's own queue has it. */
+  readonly by?: 'cluster';
   /** Who works on it; absent before that has begun. */
   readonly client?: string;
+}
+
+/** @throws AssertionError: it is of files */
+export function poolOf({ to }: Pick<PublishPlan, 'to'>): PoolTarget {
+  assert(to !== TO_FILE, 'images go to a pool');
+  return to;
 }
 
 export function sourceOf({ set }: Pick<PublishPlan, 'set'>, { disk }: PlannedImage): SnapshotAt {
@@ -68,6 +104,7 @@ const Publish = z.looseObject({
   plan: z.looseObject({ set: Text, fsid: Text, images: z.array(z.looseObject({ marked: Text })) }),
   making: z.looseObject({ poolId: z.int(), client: Text }).optional(),
   made: z.array(z.looseObject({ imageId: Text })).optional(),
+  writing: z.looseObject({ folder: Text, format: Text }).optional(),
 });
 const Flattening = z.looseObject({ fsid: Text, at: At, source: z.looseObject({ snap: Text }) });
 

@@ -5,37 +5,40 @@ import { allOf } from '../../wire/all-of.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import type { Job, JobProgress } from '../../wire/journal.ts';
 import type { Cluster } from '../../wire/ports.ts';
-import type { PublishedImage } from '../../wire/publish-api.ts';
+import type { PublishedFile, PublishedImage, PublishWay } from '../../wire/publish-api.ts';
 import {
   type CloneAt,
   PUBLISHED_SNAP,
   type PublishEntry,
-  type PublishFacts,
+  type PublishPlace,
+  type PublishSource,
 } from '../../wire/publish-protocol.ts';
 import { DEADLINE_MS } from '../deadlines.ts';
 import { dropLocks, ownClient } from '../discard.ts';
 import { StaysOpen } from '../jobs.ts';
-import { type PlannedImage, type PublishData, type PublishPlan, sourceOf } from './data.ts';
+import { type PlannedImage, type PublishData, type PublishPlan, poolOf, sourceOf } from './data.ts';
 import { decidePublish, type PublishDecision } from './plan.ts';
 import type { PublishParts } from './ports.ts';
 
-/** What a way came to. `failed`: nothing of it is left, and another may be gone; `isOfClones`: it may not fail there. */
+/** What a way came to. `failed`: nothing of it is left; `isFinal`: it would be the same in any other. */
 export type Outcome =
   | {
       readonly kind: 'usable';
       readonly images: readonly PublishedImage[];
+      readonly files?: readonly PublishedFile[];
       readonly data: PublishData;
     }
   | {
       readonly kind: 'failed';
+      readonly way: PublishWay | 'file';
       readonly error: OperatingError;
-      readonly isOfClones: boolean;
+      readonly isFinal: boolean;
     };
 
-/** How images are made, and for a copy why it is one. */
+/** How images are made, and for a copy why it is one. `elsewhere`: the cluster that gets them, where it is not the set's. */
 export type Making =
   | { readonly way: 'native' }
-  | { readonly way: 'copied'; readonly whyCopied: string };
+  | { readonly way: 'copied'; readonly whyCopied: string; readonly elsewhere?: Cluster };
 
 const STEPS = { native: 'cloning', copied: 'copying' } as const;
 
@@ -51,53 +54,71 @@ export async function makeImages(
 ): Promise<Outcome> {
   let data: PublishData = { plan };
   try {
-    const cluster = await parts.byFsid(plan.fsid);
-    const looked = await lookAll(parts, cluster, plan, how);
-    const snapshotClient = await ownClient(cluster);
+    const ends = await endsOf(parts, plan, how);
+    const looked = await lookAll(parts, ends, plan, how);
     const [{ poolId, format, client } = absurd()] = looked.map(({ facts }) => facts);
+    const more = {
+      ...(how.way === 'native' && { snapshotClient: await ownClient(ends.from) }),
+      ...(ends.to !== ends.from && { fsid: await ends.to.fsid() }),
+    };
     job.signal.throwIfAborted();
-    data = { plan, making: { way: how.way, poolId, format, client, snapshotClient } };
+    data = { plan, making: { way: how.way, poolId, format, client, ...more } };
     job.step(STEPS[how.way], data);
-    const made = await makeAll(parts, cluster, job, data, looked, how);
+    const made = await makeAll(parts, ends, job, data, looked, how);
     data = { ...data, made };
     job.step('naming', data);
-    await nameAll(cluster, data);
+    await nameAll(ends.to, data);
     return { kind: 'usable', images: made, data };
   } catch (thrown) {
-    const error = operating(thrown, job, plan);
-    const isOfClones = !(error instanceof Refusal) || error.isOfClones;
-    return { kind: 'failed', error: await undo(parts, job, data, error), isOfClones };
+    const error = operating(thrown, job, plan.set);
+    const isFinal = error instanceof Refusal && error.isFinal;
+    return { kind: 'failed', way: how.way, error: await undo(parts, job, data, error), isFinal };
   }
 }
 
-/** What was decided before anything was made. */
-class Refusal extends OperatingError {
-  readonly isOfClones: boolean;
+/** The cluster of the disks, and that of the images. */
+interface Ends {
+  readonly from: Cluster;
+  readonly to: Cluster;
+}
 
-  constructor({ error, isOfClones }: PublishDecision & { readonly kind: 'refuse' }) {
+async function endsOf({ byFsid }: PublishParts, { fsid }: PublishPlan, how: Making): Promise<Ends> {
+  const from = await byFsid(fsid);
+  return { from, to: how.way === 'copied' && how.elsewhere !== undefined ? how.elsewhere : from };
+}
+
+/** What was decided before anything was made. */
+export class Refusal extends OperatingError {
+  readonly isFinal: boolean;
+
+  constructor({ error, isFinal }: PublishDecision & { readonly kind: 'refuse' }) {
     super(error);
-    this.isOfClones = isOfClones;
+    this.isFinal = isFinal;
   }
 }
 
 /** What a look at a plan's image gave, as far as it may go on. */
 interface Looked {
   readonly image: PlannedImage;
-  readonly facts: PublishFacts;
+  readonly facts: PublishSource & PublishPlace;
   readonly depth: number;
 }
 
 async function lookAll(
   { log }: PublishParts,
-  { ceph }: Cluster,
+  ends: Ends,
   plan: PublishPlan,
   { way }: Making,
 ): Promise<readonly Looked[]> {
   return await allOf(
     plan.images.map(async (image): Promise<Looked> => {
-      const to = { ...plan.to, image: image.image };
-      const asked = { source: sourceOf(plan, image), to };
-      const facts = await ceph.call('lookToPublish', asked, DEADLINE_MS.look);
+      const { pool, namespace } = poolOf(plan);
+      const to = { pool, namespace, image: image.image };
+      const [source, place] = await Promise.all([
+        ends.from.ceph.call('lookAtSource', sourceOf(plan, image), DEADLINE_MS.look),
+        ends.to.ceph.call('lookAtPlace', to, DEADLINE_MS.look),
+      ]);
+      const facts = { ...source, ...place };
       const decision = decidePublish(plan, image, facts, way);
       if (decision.kind === 'refuse') throw new Refusal(decision);
       if (decision.warning !== undefined) log.warn({ set: plan.set }, decision.warning);
@@ -107,31 +128,44 @@ async function lookAll(
 }
 
 async function makeAll(
-  { host }: PublishParts,
-  { ceph }: Cluster,
+  { host, limitCopy, now }: PublishParts,
+  { from, to: { ceph } }: Ends,
   job: Job,
   { plan, making }: PublishData,
   looked: readonly Looked[],
   how: Making,
 ): Promise<readonly PublishedImage[]> {
-  const { set, to, flatten } = plan;
+  const { set, flatten } = plan;
+  const { pool, namespace } = poolOf(plan);
   const isCopy = how.way === 'copied';
+  const { elsewhere, ...way } = { elsewhere: undefined, ...how };
+  const settings = elsewhere && { from: { ...from.settings, fsid: plan.fsid } };
   const progress = progressOf(job, looked.length);
   return await allOf(
     looked.map(async ({ image, facts, depth }, index): Promise<PublishedImage> => {
       const source = sourceOf(plan, image);
-      const { format, sizeBytes, isEncrypted } = facts;
+      const { format, sizeBytes, isEncrypted, client } = facts;
       if (format === 1 && !isCopy) await ceph.call('protectSource', source, DEADLINE_MS.snapshot);
-      const linked = flatten === 'never' && !isCopy && { isLinked: true as const };
       const what = { schema: 1, host, set, source, format, image: image.image } as const;
-      const entry: PublishEntry = { ...what, ...linked };
+      const entry: PublishEntry = {
+        ...what,
+        atMs: now(),
+        client,
+        ...(flatten === 'never' && !isCopy && { isLinked: true }),
+        ...(isCopy && { isCopy }),
+      };
       const asked = { to: cloneAt(plan, making, image), entry };
       const bounds = { signal: job.signal, onProgress: progress(index) };
       const made = await (isCopy
-        ? ceph.call('makeCopy', asked, { ...DEADLINE_MS.flatten, ...bounds })
+        ? limitCopy(() => {
+            job.signal.throwIfAborted();
+            const what = { ...asked, ...settings };
+            return ceph.call('makeCopy', what, { ...DEADLINE_MS.flatten, ...bounds });
+          })
         : ceph.call('makeClone', asked, { ...DEADLINE_MS.clone, signal: job.signal }));
-      const named = { target: image.target, ...to, image: image.image, snap: PUBLISHED_SNAP };
-      const state = { ...how, isIndependent: isCopy, depth };
+      const { target, image: name } = image;
+      const named = { target, pool, namespace, image: name, snap: PUBLISHED_SNAP };
+      const state = { ...way, isIndependent: isCopy, depth };
       return { ...named, ...made, sizeBytes, ...state, ...(isEncrypted && { isEncrypted: true }) };
     }),
   );
@@ -148,12 +182,12 @@ function progressOf(job: Job, count: number) {
 }
 
 export function cloneAt(
-  { to }: PublishPlan,
+  plan: PublishPlan,
   making: PublishData['making'],
   { marked }: PlannedImage,
   imageId?: string,
 ): CloneAt {
-  const at = { poolId: making?.poolId ?? -1, namespace: to.namespace, marked };
+  const at = { poolId: making?.poolId ?? -1, namespace: poolOf(plan).namespace, marked };
   return imageId === undefined ? at : { ...at, imageId };
 }
 
@@ -200,10 +234,10 @@ export async function removeAll(
   isDead = false,
 ): Promise<void> {
   if (making === undefined) return;
-  const cluster = await byFsid(plan.fsid);
+  const cluster = await byFsid(making.fsid ?? plan.fsid);
   const dead = isDead ? { dead: making.client } : {};
   const isProtecting = making.way === 'native' && making.format === 1;
-  if (isDead && isProtecting) {
+  if (isDead && isProtecting && making.snapshotClient !== undefined) {
     const disks = plan.images.map(({ disk }) => disk);
     await dropLocks(cluster, disks, making.snapshotClient);
   }
@@ -217,10 +251,11 @@ export async function removeAll(
   );
 }
 
-function operating(error: unknown, { signal }: Job, { set }: PublishPlan): OperatingError {
+/** What a cancelled job threw is that it was. @throws what is no operating error */
+export function operating(error: unknown, { signal }: Job, subject: string): OperatingError {
   if (error instanceof OperatingError) return error;
   if (!signal.aborted) throw error;
-  return new OperatingError({ code: 'cancelled', op: 'publish', subject: set, cause: error });
+  return new OperatingError({ code: 'cancelled', op: 'publish', subject, cause: error });
 }
 
 function absurd(): never {

@@ -5,18 +5,34 @@ import { allOf } from '../../wire/all-of.ts';
 import { type ErrorCode, fromWire, OperatingError } from '../../wire/errors.ts';
 import type { Job, JobRecord, Journal } from '../../wire/journal.ts';
 import type { Cluster } from '../../wire/ports.ts';
-import type { PublishAsk, PublishedImage, PublishResult } from '../../wire/publish-api.ts';
+import {
+  type Flatten,
+  type PoolTarget,
+  type PublishAsk,
+  type PublishedImage,
+  type PublishResult,
+  TO_FILE,
+} from '../../wire/publish-api.ts';
 import { formatImage } from '../../wire/source.ts';
 import type { ImageAt } from '../../wire/worker-protocol.ts';
 import { DEADLINE_MS } from '../deadlines.ts';
 import { Jobs, StaysOpen } from '../jobs.ts';
 import { newSetId } from '../set-id.ts';
-import { type PublishData, type PublishPlan, readPublishData, sourceOf } from './data.ts';
+import {
+  type FlattenData,
+  type PublishData,
+  type PublishPlan,
+  poolOf,
+  readPublishData,
+  sourceOf,
+} from './data.ts';
+import { finishFiles, removeFiles } from './files.ts';
 import { type Flattening, Flattens } from './flatten.ts';
-import { cloneAt, makeImages, nameAll, type Outcome, removeAll, undo } from './make.ts';
-import { decideFallback, planPublish } from './plan.ts';
+import { cloneAt, nameAll, removeAll, undo } from './make.ts';
+import { planPublish } from './plan.ts';
 import type { PublishParts } from './ports.ts';
 import { reconcileEntries } from './reconcile.ts';
+import { clusterNamed, goWays } from './ways.ts';
 
 export interface Publishing {
   /**
@@ -25,7 +41,7 @@ export interface Publishing {
    */
   begin(setId: string, ask: PublishAsk): Publication;
   /** An image that siphon published, and that is a clone still. @throws OperatingError not-found, refused */
-  flatten(image: ImageAt): Promise<Flattening>;
+  flatten(image: ImageAt, by?: Flatten): Promise<Flattening>;
   /** Finishes or undoes what is open and does not run. Call it at start, and again and again. */
   recover(): Promise<void>;
   /** What a lost catalogue no longer knows. Call it at start, until it succeeds. @throws OperatingError */
@@ -44,9 +60,6 @@ export function createPublishing(parts: PublishParts): Publishing {
   return new Room(parts);
 }
 
-type Usable = Outcome & { readonly kind: 'usable' };
-type Failed = Outcome & { readonly kind: 'failed' };
-
 class Room implements Publishing {
   readonly #parts: PublishParts;
   readonly #jobs: Jobs;
@@ -61,17 +74,18 @@ class Room implements Publishing {
   }
 
   begin(setId: string, ask: PublishAsk): Publication {
-    const { journal, catalogue, now } = this.#parts;
+    const { journal, catalogue, files, now } = this.#parts;
     const set = catalogue.get(setId);
     if (set === undefined) throw unable('not-found', setId, 'no such set is known on this host');
     if (set.state !== 'complete') throw unable('busy', setId, 'it is being removed');
-    const plan = planPublish(set, ask, newSetId(now()));
+    const plan = planPublish(set, ask, newSetId(now()), files());
+    const { to } = plan;
+    if (to !== TO_FILE && to.cluster !== undefined) clusterNamed(this.#parts, to.cluster);
     const isAtWork = journal.open().some(({ kind, data }) => {
       return kind === 'publish' && readPublishData(data)?.plan.set === setId;
     });
     if (isAtWork) throw unable('busy', setId, 'it is being published');
-    const { pool, namespace } = plan.to;
-    const place = formatImage({ pool, namespace, image: '' });
+    const place = to === TO_FILE ? `files in ${plan.files?.folder}` : placeName(to);
     const job = journal.begin('publish', `${set.domainName} ${setId} to ${place}`, { plan });
     const flattenings: Flattening[] = [];
     const usable = this.#jobs.run(job, () => this.#publish(job, plan, flattenings));
@@ -82,53 +96,41 @@ class Room implements Publishing {
   }
 
   async #publish(job: Job, plan: PublishPlan, flattenings: Flattening[]): Promise<PublishResult> {
-    const native = await makeImages(this.#parts, job, plan, { way: 'native' });
-    const outcome = native.kind === 'failed' ? await this.#fallBack(job, plan, native) : native;
-    flattenings.push(...(await this.#part(outcome.data)));
-    return { set: plan.set, fsid: plan.fsid, images: outcome.images };
-  }
-
-  /** The one place where another way is gone: nothing of the first is left. @throws OperatingError */
-  async #fallBack(job: Job, plan: PublishPlan, failed: Failed): Promise<Usable> {
-    const fallback = decideFallback(plan, failed);
-    if (fallback.kind === 'none') throw failed.error;
-    const { log } = this.#parts;
-    log.warn({ job: job.id, error: failed.error.toWire() }, 'no clone: a full copy is made');
-    const how = { way: 'copied', whyCopied: fallback.why } as const;
-    const copied = await makeImages(this.#parts, job, plan, how);
-    if (copied.kind === 'usable') return copied;
-    const { code, op, subject, why, hint } = copied.error;
-    const both = `${why}; a copy was tried, since: ${fallback.why}`;
-    const fields = { code, op, subject, why: both, cause: copied.error };
-    throw new OperatingError({ ...fields, ...(hint !== undefined && { hint }) });
+    const { data } = await goWays(this.#parts, job, plan);
+    flattenings.push(...(await this.#part(data)));
+    return resultOf(data);
   }
 
   /** Copies have no parent; of clones those that have to are parted from it in the background. */
   async #part(data: PublishData): Promise<readonly Flattening[]> {
     const { plan, making, made = [] } = data;
+    if (making === undefined) return [];
     const all = plan.images.map((image, index) => {
       return { image, at: cloneAt(plan, making, image, made[index]?.imageId) };
     });
-    if (making?.way === 'copied') {
-      const { ceph } = await this.#parts.byFsid(plan.fsid);
+    if (making.way === 'copied') {
+      const { ceph } = await this.#parts.byFsid(making.fsid ?? plan.fsid);
       await allOf(all.map(({ at }) => ceph.call('dropEntry', at, DEADLINE_MS.record)));
       return [];
     }
     if (plan.flatten === 'never') return [];
     return all.map(({ image, at }) => {
-      const name = { ...plan.to, image: image.image };
-      return this.#flattens.begin({ fsid: plan.fsid, at, name, source: sourceOf(plan, image) });
+      const { pool, namespace } = poolOf(plan);
+      const name = { pool, namespace, image: image.image };
+      const source = sourceOf(plan, image);
+      return this.#flattens.begin({ fsid: plan.fsid, at, name, source, ...byOf(plan.flatten) });
     });
   }
 
-  async flatten(name: ImageAt): Promise<Flattening> {
+  async flatten(name: ImageAt, by: Flatten = 'here'): Promise<Flattening> {
     const { pool, namespace, image } = name;
     for (const cluster of this.#parts.clusters()) {
       const entries = await entriesOf(cluster, { pool, namespace });
       const found = entries.find((each) => each.image === image && each.state === 'named');
       if (found === undefined) continue;
       const { at, source } = found;
-      return this.#flattens.begin({ fsid: await cluster.fsid(), at, name, source });
+      const fsid = await cluster.fsid();
+      return this.#flattens.begin({ fsid, at, name, source, ...byOf(by) });
     }
     const why = 'siphon has published no such image, or it has been flattened';
     throw unable('not-found', formatImage(name), why, 'flatten');
@@ -149,22 +151,28 @@ class Room implements Publishing {
   async #recover(job: Job, record: JobRecord): Promise<void> {
     const data = readPublishData(record.data);
     if (data === null) throw unreadable(record);
-    const { plan, made, error } = data;
-    if (made === undefined || error !== undefined) return this.#rollBack(job, data);
+    const { plan, making, made, written, error } = data;
+    const isWhole = made !== undefined || written !== undefined;
+    if (!isWhole || error !== undefined) return this.#rollBack(job, data);
     try {
-      await nameAll(await this.#parts.byFsid(plan.fsid), data);
+      await finishFiles(this.#parts, data);
+      if (made !== undefined) {
+        await nameAll(await this.#parts.byFsid(making?.fsid ?? plan.fsid), data);
+      }
     } catch (cause) {
       const isFinal =
         cause instanceof OperatingError && ['refused', 'not-found'].includes(cause.code);
       if (!isFinal) throw cause;
+      await removeFiles(this.#parts, data);
       throw await undo(this.#parts, job, data, cause);
     }
     await this.#part(data);
-    job.done({ set: plan.set, fsid: plan.fsid, images: made });
+    job.done(resultOf(data));
   }
 
   async #rollBack(job: Job, data: PublishData): Promise<void> {
     const { error, untilMs = 0, plan } = data;
+    await removeFiles(this.#parts, data);
     await removeAll(this.#parts, data, true);
     const why = 'siphond ended while it was published, and what was made is removed';
     const failure = error === undefined ? unable('cancelled', plan.set, why) : fromWire(error);
@@ -202,6 +210,19 @@ async function whenFlat(
     return isDone ? { ...image, depth: 1, isIndependent: true } : image;
   });
   return { ...result, images };
+}
+
+function resultOf({ plan, making, made = [], written }: PublishData): PublishResult {
+  const result = { set: plan.set, fsid: making?.fsid ?? plan.fsid, images: made };
+  return written === undefined ? result : { ...result, files: written };
+}
+
+const byOf = (flatten: Flatten): Pick<FlattenData, 'by'> =>
+  flatten === 'cluster' ? { by: flatten } : {};
+
+function placeName({ cluster, pool, namespace }: PoolTarget): string {
+  const place = formatImage({ pool, namespace, image: '' });
+  return cluster === undefined ? place : `${place} of ${cluster}`;
 }
 
 function unable(code: ErrorCode, subject: string, why: string, op = 'publish'): OperatingError {

@@ -37,16 +37,17 @@ async function reconcile(
   entry: FoundEntry,
   known: string,
 ): Promise<void> {
-  const { at, pool, image, source, isLinked } = entry;
+  const { at, pool, image, source, isLinked, isCopy } = entry;
   const decision = decideEntry(entry, host, known);
   const name = formatImage({ pool, namespace: at.namespace, image });
-  if (decision === 'stays' && isLinked !== true) {
+  if (decision === 'stays' && isCopy === true) await ceph.call('dropEntry', at, DEADLINE_MS.record);
+  else if (decision === 'stays' && isLinked !== true) {
     log.warn({ image: name, set: entry.set }, 'it is a clone still: siphon flatten parts it');
   }
   if (decision !== 'remove') return;
   try {
     await ceph.call('removeClone', { at }, DEADLINE_MS.clone);
-    await ceph.call('releaseSource', source, DEADLINE_MS.snapshot);
+    if (isCopy !== true) await ceph.call('releaseSource', source, DEADLINE_MS.snapshot);
     log.warn({ image: name, set: entry.set }, 'what a lost job left of it is removed');
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;

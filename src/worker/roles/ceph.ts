@@ -15,13 +15,15 @@ import { setProperties } from './ceph/properties.ts';
 import { flattenClone, makeClone, nameClone, removeClone } from './ceph/publish.ts';
 import { makeCopy } from './ceph/publish-copy.ts';
 import { dropEntry, findEntries } from './ceph/publish-entries.ts';
-import { lookToPublish } from './ceph/publish-look.ts';
+import { lookAtPlace, lookAtSource, lookWhoUses } from './ceph/publish-look.ts';
 import { protectSource, releaseSource } from './ceph/publish-source.ts';
+import { dropTask, flattenByTask } from './ceph/publish-task.ts';
 import { restoreHandlers } from './ceph/restore/methods.ts';
 import { findSets, keepFile, putSet, removeSet } from './ceph/sets.ts';
 import { createSnapshot, listMarked, removeSnapshot } from './ceph/snapshots.ts';
 import { checkSource, describeSource, resolveSource, status } from './ceph/source.ts';
 import { settleImport } from './transfer/import-end.ts';
+import { findImports } from './transfer/import-find.ts';
 
 function librbdAbilities(): readonly Ability[] {
   return abilities().map(({ symbol, present, without }) => {
@@ -67,7 +69,9 @@ export const startCephRole = ((settings) => {
       findSets: () => connections.as('snapshot', findSets),
       settleImport: (ref, { signal }) =>
         connections.as('restore', (session) => settleImport(session, ref, signal)),
-      lookToPublish: (what) => connections.as('publish', (session) => lookToPublish(session, what)),
+      findImports: () => connections.as('restore', findImports),
+      lookAtSource: (at) => connections.as('publish', (session) => lookAtSource(session, at)),
+      lookAtPlace: (to) => connections.as('publish', (session) => lookAtPlace(session, to)),
       protectSource: (at) => connections.as('snapshot', (session) => protectSource(session, at)),
       releaseSource: (at) => connections.as('snapshot', (session) => releaseSource(session, at)),
       makeClone: (what, { signal }) =>
@@ -77,8 +81,12 @@ export const startCephRole = ((settings) => {
       nameClone: (what) => connections.as('publish', (session) => nameClone(session, what)),
       flattenClone: (what, context) =>
         connections.as('publish', (session) => flattenClone(session, what, context)),
+      flattenByTask: (what, context) =>
+        connections.as('publish', (session) => flattenByTask(session, what, context)),
+      dropTask: (at) => connections.as('publish', (session) => dropTask(session, at)),
       removeClone: (what, { signal }) =>
         connections.as('publish', (session) => removeClone(session, what, signal)),
+      lookWhoUses: (at) => connections.as('publish', (session) => lookWhoUses(session, at)),
       dropEntry: (at) => connections.as('publish', (session) => dropEntry(session, at)),
       findEntries: (where) => connections.as('publish', (session) => findEntries(session, where)),
       examine: (what) => connections.as(what.as, (session) => examine(session, what)),

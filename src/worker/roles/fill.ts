@@ -1,6 +1,7 @@
-// The `fill` role: one fill or one digest, then siphond ends the worker. A cancel removes the partial file before it answers.
+// The `fill` role: one fill, one digest, or the disks of a set to files; then siphond ends the worker. A cancel removes the partial file before it answers.
 
 import { digestImage, exportImage } from '../../rbd-export/index.ts';
+import { measureDisk, saveDisk } from '../../rbd-export/save-disk.ts';
 import { formatSource } from '../../wire/source.ts';
 import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
 import type { Role, StartRole } from '../role.ts';
@@ -10,6 +11,9 @@ export const startFillRole = (() => ({
   handlers: {
     fill: (spec, context) => during(stepOf('fill', spec), () => exportImage(spec, context)),
     digest: (spec, context) => during(stepOf('digest', spec), () => digestImage(spec, context)),
+    measureDisk: (spec, { signal }) =>
+      during(stepOf('measure', spec), () => measureDisk(spec, signal)),
+    saveDisk: (spec, context) => during(stepOf('save', spec), () => saveDisk(spec, context)),
   },
 })) satisfies () => Role<FillMethods> satisfies StartRole;
 

@@ -100,7 +100,8 @@ const publishBy = (format: CloneFormat): Operation => {
   return async ({ ceph, images: pool, namespace, ids: { poolId }, source }) => {
     const image = `published${++snaps}`;
     const to = { pool, namespace, image };
-    await ceph.call('lookToPublish', { source, to }, soon);
+    await ceph.call('lookAtSource', source, soon);
+    await ceph.call('lookAtPlace', to, soon);
     const marked = { poolId, namespace, marked: `siphon.${image}` };
     const entry = { schema: 1, host: 'h', set: 's', source, format, image } as const;
     const { imageId } = await ceph.call('makeClone', { to: marked, entry }, soon);

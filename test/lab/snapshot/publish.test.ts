@@ -30,7 +30,7 @@ before(async () => {
     head -c 6M /dev/urandom >${scratch}/raw
     rbd import --no-progress ${scratch}/raw ${images}/base
     rbd snap create --no-progress ${images}/base@snap`);
-  users = await usersFor(cleanup, { images: [images, data], vms: [vms] });
+  users = await usersFor(cleanup, { images: [images, data], vms: [vms], tasks: [images] });
   worker = cephWorker(users);
   cleanup.after(async () => await worker[Symbol.asyncDispose]());
   const pools = await json<{ poolnum: number; poolname: string }[]>('ceph', 'osd', 'lspools');
@@ -136,9 +136,11 @@ for (const format of [1, 2] as const) {
 test('into a namespace, of disks that are clones, of one with objects and features of its own, and into a pool with a data pool', async () => {
   await must('rbd', 'clone', `${images}/base@snap`, `${vms}/child`);
   const cloned = await snapshotOf('child');
-  const to = { pool: images, namespace: 'tenant', image: 'child' };
-  const looked = await worker.call('lookToPublish', { source: cloned, to }, soon);
-  assert.deepEqual([looked.ancestors, looked.isNameTaken, looked.isEncrypted], [1, false, false]);
+  const looked = await worker.call('lookAtSource', cloned, soon);
+  assert.deepEqual([looked.ancestors, looked.isEncrypted], [1, false]);
+  const place = { pool: images, namespace: 'tenant', image: 'child' };
+  const { isNameTaken, isFull } = await worker.call('lookAtPlace', place, soon);
+  assert.deepEqual([isNameTaken, isFull], [false, false]);
   await flatten(await make(cloned, 'child', { namespace: 'tenant' }), cloned);
   await sameBytes(`${images}/tenant/child@snap`);
 
@@ -252,7 +254,7 @@ test('a full copy: the same bytes and holes, no parent; one that is cancelled le
 test('a name that is taken stays whose it is; an image that is not marked is never removed', async () => {
   const source = await disk('taken');
   const to = { pool: images, namespace: '', image: 'base' };
-  assert.ok((await worker.call('lookToPublish', { source, to }, soon)).isNameTaken);
+  assert.ok((await worker.call('lookAtPlace', to, soon)).isNameTaken);
   const marked = { poolId, namespace: '', marked: 'siphon.taken.vda' };
   const entry = entryOf(source, 'base');
   const { imageId } = await worker.call('makeClone', { to: marked, entry }, soon);
@@ -271,18 +273,15 @@ test('encrypted disks are told by their first bytes', async () => {
   ] as const) {
     await sh(`{ printf '${magic}'; head -c 1M /dev/zero; } >${scratch}/${name}
       rbd import --no-progress ${scratch}/${name} ${vms}/${name}`);
-    const to = { pool: images, namespace: '', image: name };
-    const asked = { source: await snapshotOf(name), to };
-    assert.ok((await worker.call('lookToPublish', asked, soon)).isEncrypted);
+    assert.ok((await worker.call('lookAtSource', await snapshotOf(name), soon)).isEncrypted);
   }
 });
 
 test('clones are of the format that the cluster asks for', async () => {
-  const source = await disk('asks');
   const to = { pool: images, namespace: '', image: 'asks' };
   const formatNow = async () => {
     await using fresh = cephWorker(users);
-    return (await fresh.call('lookToPublish', { source, to }, soon)).format;
+    return (await fresh.call('lookAtPlace', to, soon)).format;
   };
   assert.equal(await formatNow(), 2);
   await must('ceph', 'config', 'set', 'global', 'rbd_default_clone_format', '1');
@@ -321,4 +320,36 @@ test('a worker that is killed in a flatten: the next goes on with it', async () 
   const again = await worker.call('flattenClone', { at, dead: client }, patient);
   assert.equal(again.was, 'flattened');
   await sh(`rbd export --no-progress ${images}/big@snap - | cmp - ${scratch}/big`);
+});
+
+test('at a rate: it rests between turns, and copies all', async () => {
+  await sh(`head -c 48M /dev/urandom >${scratch}/slow
+    rbd import --no-progress --object-size 1M ${scratch}/slow ${vms}/slow`);
+  const source = await snapshotOf('slow');
+  const at = await make(source, 'slow');
+  const startedAt = performance.now();
+  const rated = { at, rateBytes: 12 * 2 ** 20 };
+  assert.equal((await worker.call('flattenClone', rated, soon)).was, 'flattened');
+  // 4 s, but for the last turn, which comes ahead of it by a second and what is in flight.
+  assert.ok(performance.now() - startedAt > 1500, 'it was held back');
+  await sh(`rbd export --no-progress ${images}/slow@snap - | cmp - ${scratch}/slow`);
+});
+
+test('by the cluster itself, where its manager lives through it; what is asked twice is one task', async () => {
+  const source = await disk('task');
+  const at = await make(source, 'task');
+  const patient = { deadlineMs: 90_000 };
+  const [manager] = await json<Record<string, string>[]>('ceph', 'mgr', 'metadata');
+  const isUnfit =
+    /version 18/.test(manager?.['ceph_version'] ?? '') && manager?.['distro_version'] === '13';
+  await using other = cephWorker({ ...users, publish: users.snapshot });
+  assert.equal((await other.call('flattenByTask', { at }, patient)).was, 'unserved');
+  const both = [1, 2].map(() => worker.call('flattenByTask', { at }, patient));
+  const answers = (await Promise.all(both)).map(({ was }) => was);
+  if (isUnfit) return assert.deepEqual(answers, ['unserved', 'unserved']);
+  for (const was of answers) assert.match(was, /^flat/);
+  assert.equal((await infoOf(`${images}/task@snap`)).parent, undefined);
+  await sameBytes(`${images}/task@snap`);
+  assert.deepEqual(await worker.call('flattenByTask', { at }, patient), { was: 'flat' });
+  assert.equal(await worker.call('dropTask', at, soon), null);
 });

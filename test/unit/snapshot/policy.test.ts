@@ -44,7 +44,7 @@ const WRONG: readonly [name: string, from: string, to: string, line: number, wha
     'keep_last = 1',
     'keep = 1\nkeep_last = 1',
     11,
-    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, schedule, catch_up, jitter, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age, publish_to, flatten, fallback$/,
+    /unknown key 'keep'; allowed: name, domains, uuids, tags, on, schedule, catch_up, jitter, devices, quiesce, instant, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_age, publish_to, publish_cluster, flatten, fallback$/,
   ],
   ['unknown table', '# what stays of a stop', '[defaults]\nx = 1', 1, /unknown key 'defaults'/],
   ['not TOML', 'keep_last = 7', 'keep_last = = 7', 5, /./],

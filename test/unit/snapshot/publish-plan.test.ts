@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PublishPlan } from '../../../src/snapshot/publish/data.ts';
 import {
+  assertRoom,
   DEPTH_HARD,
   DEPTH_SOFT,
-  decideFallback,
+  decideNext,
   decidePublish,
   planPublish,
 } from '../../../src/snapshot/publish/plan.ts';
@@ -50,7 +51,13 @@ test('no name carries siphon’s mark in disguise, nor what Ceph reads as more t
   );
 });
 
-const FACTS = { isNameTaken: false, isEncrypted: false, ancestors: 0, format: 2 } as const;
+const FACTS = {
+  isNameTaken: false,
+  isFull: false,
+  isEncrypted: false,
+  ancestors: 0,
+  format: 2,
+} as const;
 type Facts = Parameters<typeof decidePublish>[2];
 
 function decide(facts: Partial<Facts>, ask: Partial<PublishAsk> = {}) {
@@ -89,24 +96,53 @@ test('the depth of a chain is warned of where it stays, and has an end', () => {
   assert.equal(warningAt(DEPTH_HARD, 'never'), 'refused');
 });
 
-test('a copy is made where only clones fail, and where it is wanted', () => {
-  const failed = (code: ErrorCode, isOfClones = true) => {
-    return {
-      error: new OperatingError({ code, op: 'clone', subject: 'x', why: 'so' }),
-      isOfClones,
-    };
-  };
-  const copy = { fallback: 'copy' } as const;
+const FILES = { folder: '/snapshots', format: 'qcow2', reserveBytes: 10 } as const;
+const failed = (code: ErrorCode, way: 'native' | 'copied' | 'file' = 'native', isFinal = false) => {
+  return { way, error: { code }, isFinal };
+};
+
+test('the same pool comes first, unless it is full; then a file, where there may be files', () => {
+  const [copy, none] = [{ fallback: 'copy' }, { fallback: 'none' }] as const;
+  const withFiles = { ...copy, files: FILES };
   for (const code of ['busy', 'usage', 'refused', 'denied', 'mismatch'] as const) {
-    assert.deepEqual(decideFallback(copy, failed(code)), { kind: 'copy', why: 'so' }, code);
-    assert.equal(decideFallback({ fallback: 'none' }, failed(code)).kind, 'none');
+    assert.deepEqual(decideNext(copy, failed(code)), { kind: 'copied' }, code);
+    assert.deepEqual(decideNext(withFiles, failed(code)), { kind: 'copied' }, code);
+    assert.deepEqual(decideNext(withFiles, failed(code, 'copied')), { kind: 'file' }, code);
+    assert.deepEqual(decideNext({ fallback: 'file', files: FILES }, failed(code)), {
+      kind: 'file',
+    });
+    assert.equal(decideNext({ ...none, files: FILES }, failed(code)).kind, 'none');
+    const told = decideNext(copy, failed(code, 'copied'));
+    assert.match((told.kind === 'none' && told.hint) || '', /snapshots_directory/);
+    assert.deepEqual(decideNext(withFiles, failed(code, 'file')), { kind: 'none' });
   }
-  for (const code of ['cancelled', 'not-found', 'exhausted', 'unavailable'] as const) {
-    assert.equal(decideFallback(copy, failed(code)).kind, 'none', code);
+  assert.deepEqual(decideNext(withFiles, failed('exhausted')), { kind: 'file' });
+  assert.equal(decideNext(copy, failed('exhausted')).kind, 'none');
+  for (const code of ['cancelled', 'not-found', 'unavailable'] as const) {
+    assert.deepEqual(decideNext(withFiles, failed(code)), { kind: 'none' }, code);
   }
-  assert.equal(decideFallback(copy, failed('refused', false)).kind, 'none');
+  assert.deepEqual(decideNext(withFiles, failed('refused', 'native', true)), { kind: 'none' });
+});
+
+test('a full pool may be gone round, a name that is taken and an encrypted disk may not', () => {
+  const full = decide({ isFull: true });
+  assert.ok(full.kind === 'refuse' && !full.isFinal && full.error.code === 'exhausted');
   const deep = decide({ ancestors: DEPTH_HARD });
-  assert.ok(deep.kind === 'refuse' && deep.isOfClones);
-  const taken = decide({ isNameTaken: true });
-  assert.ok(taken.kind === 'refuse' && !taken.isOfClones);
+  assert.ok(deep.kind === 'refuse' && !deep.isFinal);
+  for (const facts of [{ isNameTaken: true }, { isEncrypted: true }]) {
+    const final = decide(facts);
+    assert.ok(final.kind === 'refuse' && final.isFinal);
+  }
+});
+
+test('files are named by domain, set and target, or as it is asked for; they need a folder, and room', () => {
+  const filesOf = (ask: Partial<PublishAsk>) => {
+    const planned = planPublish(setOf(['vda']), { ...ASK, ...ask }, 'p1', FILES);
+    return [planned.images[0]?.file, planned.files?.format];
+  };
+  assert.deepEqual(filesOf({ to: 'file' }), ['web-1-s1-vda', 'qcow2']);
+  assert.deepEqual(filesOf({ to: 'file', name: 'gold', format: 'raw' }), ['gold', 'raw']);
+  assert.throws(() => plan({ to: 'file' }), { code: 'refused' });
+  assertRoom(FILES, 90, 100);
+  assert.throws(() => assertRoom(FILES, 91, 100), { code: 'exhausted', why: /91 B may be needed/ });
 });

@@ -1,17 +1,20 @@
 // A cluster in memory, as publishing sees it, and lives of siphond that may end at any effect.
 
+import { writeFileSync } from 'node:fs';
 import { pino } from 'pino';
 import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
+import { snapshotFiles } from '../../../src/sidecar/snapshot-files.ts';
 import { createPublishing, type Publishing } from '../../../src/snapshot/publish/publishing.ts';
 import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
-import type { CephPort, Cluster } from '../../../src/wire/ports.ts';
+import type { CephPort, Cluster, FillPort } from '../../../src/wire/ports.ts';
 import type {
   CloneAt,
   CloneFormat,
   PublishEntry,
   PublishMethods,
 } from '../../../src/wire/publish-protocol.ts';
+import type { SaveMethods } from '../../../src/wire/save-protocol.ts';
 import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import type { SnapshotAt } from '../../../src/wire/worker-protocol.ts';
 
@@ -23,6 +26,8 @@ interface Image {
 
 type Fakes = {
   [K in keyof PublishMethods]: (params: PublishMethods[K]['params']) => PublishMethods[K]['result'];
+} & {
+  [K in keyof SaveMethods]: (params: SaveMethods[K]['params']) => SaveMethods[K]['result'];
 } & { status(): { client: string; fsid: string }; dropLock(): { was: 'absent' } };
 
 export class PublishWorld {
@@ -31,6 +36,10 @@ export class PublishWorld {
   readonly protectedSnaps = new Set<number>();
   readonly jobs = new Map<string, JobRecord>();
   format: CloneFormat = 2;
+  isFull = false;
+  hasManager = true;
+  /** Absent: the config names none. */
+  folder: string | undefined;
   nowMs = 1_000_000;
   client = 'client.1';
   /** May throw before a call takes effect. */
@@ -48,15 +57,19 @@ export class PublishWorld {
   readonly fakes: Fakes = {
     status: () => ({ client: this.client, fsid: '' }),
     dropLock: () => ({ was: 'absent' }),
-    lookToPublish: ({ to }) => ({
+    lookAtSource: () => ({ sizeBytes: 4096, ancestors: 0, isEncrypted: false }),
+    lookAtPlace: ({ image }) => ({
       poolId: 5,
-      isNameTaken: this.images.has(to.image),
-      sizeBytes: 4096,
-      ancestors: 0,
-      isEncrypted: false,
+      isNameTaken: this.images.has(image),
+      isFull: this.isFull,
       format: this.format,
       client: this.client,
     }),
+    measureDisk: () => ({ neededBytes: 4096 }),
+    saveDisk: ({ partialPath, ids }) => {
+      writeFileSync(partialPath, ids.imageId, { flag: 'wx' });
+      return { sizeBytes: 4096, allocatedBytes: 4096 };
+    },
     protectSource: ({ snapId }) => {
       this.protectedSnaps.add(snapId);
       return { was: 'protected' };
@@ -96,6 +109,12 @@ export class PublishWorld {
       image.parent = undefined;
       return { was: 'flattened' };
     },
+    flattenByTask: ({ at }) => {
+      if (!this.hasManager) return { was: 'unserved', why: 'no manager' };
+      return this.fakes.flattenClone({ at });
+    },
+    dropTask: () => null,
+    lookWhoUses: () => ({ users: [] }),
     removeClone: ({ at }) => {
       const name = at.imageId === undefined ? at.marked : this.find(at.imageId);
       const was = name !== undefined && this.images.delete(name) ? 'removed' : 'absent';
@@ -146,7 +165,11 @@ export class PublishLife {
       list: () => [...world.jobs.values()],
     };
     this.journal = createJournal({ rows, log, now: () => world.nowMs });
-    const cluster = { fsid: async () => set.fsid, ceph: this.#ceph() } as unknown as Cluster;
+    const cluster = {
+      name: 'ceph',
+      fsid: async () => set.fsid,
+      ceph: this.#ceph(),
+    } as unknown as Cluster;
     const get = (id: string) =>
       id === set.id ? { ...set, state: 'complete' as const } : undefined;
     this.room = createPublishing({
@@ -155,6 +178,14 @@ export class PublishLife {
       byFsid: async () => cluster,
       clusters: () => [cluster],
       limitFlatten: (run) => run(),
+      limitCopy: (run) => run(),
+      flattenRate: () => undefined,
+      files: () => {
+        const { folder } = world;
+        return folder === undefined ? undefined : { folder, format: 'raw', reserveBytes: 0 };
+      },
+      disk: snapshotFiles,
+      startFileWorker: () => ({ ...this.#ceph(), [Symbol.asyncDispose]: async () => undefined }),
       host: 'h1',
       log: { info: nothing, warn: nothing },
       now: () => world.nowMs,
@@ -198,7 +229,7 @@ export class PublishLife {
   }
 
   /** Each call may be the last before its effect, and after it. */
-  #ceph(): CephPort {
+  #ceph(): CephPort & FillPort {
     const answer = async (method: keyof Fakes, params: never) => {
       try {
         this.#effect();
@@ -212,7 +243,7 @@ export class PublishLife {
         throw error;
       }
     };
-    return { call: answer as unknown as CephPort['call'] };
+    return { call: answer as unknown as (CephPort & FillPort)['call'] };
   }
 }
 

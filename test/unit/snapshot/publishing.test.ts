@@ -2,6 +2,10 @@
 // their names and are flattened, or nothing of them is left.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { readPublishData } from '../../../src/snapshot/publish/data.ts';
 import type { PublishAsk, PublishResult } from '../../../src/wire/publish-api.ts';
@@ -46,7 +50,7 @@ function assertWhole(world: PublishWorld, isLinked = false): void {
 }
 
 for (const format of [1, 2] as const) {
-  for (const flatten of ['here', 'never'] as const) {
+  for (const flatten of ['here', 'cluster', 'never'] as const) {
     test(`wherever siphond ends (format ${format}, flatten ${flatten})`, async () => {
       let wasMade = 0;
       let wasUndone = 0;
@@ -105,6 +109,60 @@ test('where clones fail, wherever siphond ends: copies of all, or nothing', asyn
   }
 });
 
+test('where the pool is full, wherever siphond ends: files of all disks, or nothing', async (t) => {
+  const root = await mkdtemp(path.join(tmpdir(), 'siphon-files-'));
+  t.after(() => rm(root, { recursive: true }));
+  let wasMade = 0;
+  let wasUndone = 0;
+  for (let endsAt = 1; ; endsAt += 1) {
+    const world = new PublishWorld();
+    world.isFull = true;
+    world.folder = path.join(root, String(endsAt));
+    await mkdir(world.folder);
+    const life = new PublishLife(world, SET, endsAt);
+    const result = await life.lives(async () => {
+      return await life.room.begin(SET.id, { ...ASK, fallback: 'copy' }).independent;
+    });
+    // A dead life has no worker any more that would write.
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((done) => setImmediate(done));
+    await new PublishLife(world, SET).recover();
+    assertWhole(world);
+    assert.equal(world.images.size, 0);
+    const files = (await readdir(world.folder)).toSorted();
+    if (files.length > 0) assert.deepEqual(files, ['gold-vda.raw', 'gold-vdb.raw']);
+    if (files.length > 0) wasMade += 1;
+    else wasUndone += 1;
+    if (result === undefined) continue;
+    assert.deepEqual(result.images, []);
+    assert.match(result.files?.[0]?.whyCopied ?? '', /pool images is full/);
+    assert.ok(wasMade >= 2 && wasUndone >= 5, `${wasMade} ${wasUndone}`);
+    return;
+  }
+});
+
+test('a file that is there stays as it is, whenever it was made', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'siphon-files-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const world = new PublishWorld();
+  world.folder = folder;
+  const file = path.join(folder, 'gold-vdb.raw');
+  const publish = (world: PublishWorld) =>
+    new PublishLife(world, SET).room.begin(SET.id, { ...ASK, to: 'file' }).usable;
+  await writeFile(file, 'theirs');
+  await assert.rejects(publish(world), { code: 'refused', why: /there already/ });
+  await rm(file);
+  world.before = (method, params) => {
+    const { partialPath = '' } = params as { partialPath?: string };
+    if (method === 'saveDisk' && partialPath.includes('vdb')) writeFileSync(file, 'theirs');
+  };
+  await assert.rejects(publish(world), { code: 'refused', why: /there already/ });
+  assert.deepEqual(await readdir(folder), ['gold-vdb.raw']);
+  assert.equal(await readFile(file, 'utf8'), 'theirs');
+  assertWhole(world);
+  world.folder = path.join(folder, 'none');
+  await assert.rejects(publish(world), { code: 'refused', hint: /install -d/ });
+});
+
 test('a copy that fails, too: both reasons are told, and nothing is left', async () => {
   const world = new PublishWorld();
   world.before = (method) => {
@@ -115,6 +173,21 @@ test('a copy that fails, too: both reasons are told, and nothing is left', async
   const asked = life.room.begin(SET.id, { ...ASK, fallback: 'copy' }).usable;
   await assert.rejects(asked, { code: 'denied', why: /a copy was tried, since: / });
   assertWhole(world);
+});
+
+test('the cluster flattens where it is asked to; where it does not, this host does', async () => {
+  for (const hasManager of [true, false]) {
+    const world = new PublishWorld();
+    world.hasManager = hasManager;
+    const asked: string[] = [];
+    world.before = (method) => void (method.startsWith('flatten') && asked.push(method));
+    const life = new PublishLife(world, SET);
+    const { images } = await life.room.begin(SET.id, { ...ASK, flatten: 'cluster' }).independent;
+    assert.ok(images.every(({ isIndependent }) => isIndependent));
+    assertWhole(world);
+    assert.equal(asked.includes('flattenClone'), !hasManager);
+    assert.ok(asked.includes('flattenByTask'));
+  }
 });
 
 test('a clone that was left can be parted later, and no job is begun twice', async () => {
@@ -140,7 +213,7 @@ test('a clone that was left can be parted later, and no job is begun twice', asy
 });
 
 test('whichever call fails, nothing is left, and the error is the one that it failed with', async () => {
-  for (const method of ['lookToPublish', 'protectSource', 'makeClone', 'nameClone']) {
+  for (const method of ['lookAtPlace', 'lookAtSource', 'protectSource', 'makeClone', 'nameClone']) {
     for (const code of ['denied', 'refused', 'exhausted', 'unavailable'] as const) {
       const world = new PublishWorld();
       world.format = 1;

@@ -3,7 +3,9 @@
 import { createImage, feature } from 'ceph-napi';
 import { copyImage } from '../../../rbd-export/copy-image.ts';
 import type { PublishMethods } from '../../../wire/publish-protocol.ts';
+import type { CephSettings } from '../../../wire/worker-protocol.ts';
 import type { CallContext } from '../../role.ts';
+import { connect } from './connect.ts';
 import type { Session } from './connections.ts';
 import { inImage, openImage, openPool, placeOf } from './open.ts';
 import { idOf, takeSnap } from './publish.ts';
@@ -19,16 +21,18 @@ const NEEDED_FEATURES = feature.layering | feature.deepFlatten;
 /** `timeoutMs`: of one read. */
 export async function makeCopy(
   session: Session,
-  { to, entry }: Copy['params'],
+  { to, entry, from: elsewhere }: Copy['params'],
   timeoutMs: number,
   { signal, onProgress }: CallContext<Copy['progress']>,
 ): Promise<Copy['result']> {
   const { source, format } = entry;
   assertMarked(to.marked, 'copy', to.marked);
   await using pool = await openPool(session, to.poolId, to.namespace);
-  await using from = await openPool(session, source.poolId, source.namespace);
+  await using away = elsewhere && (await connectElsewhere(elsewhere));
+  const reading = away?.session ?? session;
+  await using from = await openPool(reading, source.poolId, source.namespace);
   const ref = { id: source.imageId };
-  await using image = await openImage(session, from, ref, { snap: source.snap });
+  await using image = await openImage(reading, from, ref, { snap: source.snap });
   const subject = `${placeOf(pool)}/${to.marked}`;
   return await inImage(session, pool, 'copy', subject, async () => {
     const { sizeBytes, order } = await image.stat();
@@ -40,6 +44,20 @@ export async function makeCopy(
     await putPublishEntry(session, pool, to.marked, { ...entry, imageId });
     await using copy = await openImage(session, pool, { id: imageId }, { writable: true });
     await copyImage(image, copy, { timeoutMs, signal, onProgress });
+    // Of one that was removed meanwhile zeros were read, and no error came.
+    await (await openImage(reading, from, ref, { snap: source.snap })).close();
     return { imageId, snapId: await takeSnap(copy, format, subject) };
   });
+}
+
+/** For this copy alone: a worker keeps connections to its own cluster. */
+async function connectElsewhere(settings: CephSettings): Promise<AsyncDisposable & Away> {
+  const { cluster, fsid } = await connect(settings, 'publish');
+  const entity = `client.${settings.users.publish.name}`;
+  const session: Session = { cluster, fsid, identity: 'publish', entity };
+  return { session, [Symbol.asyncDispose]: () => cluster.close() };
+}
+
+interface Away {
+  readonly session: Session;
 }

@@ -1,12 +1,11 @@
 // siphon's own record of images that it is making out of snapshots, in their pool: omap object `siphon.publishing`, by the name under
 // which each was begun. So that what a host left that is no more can be found, and told from what is somebody else's.
 
-import { listNamespaces, type Pool } from 'ceph-napi';
-import { OperatingError } from '../../../wire/errors.ts';
+import type { Pool } from 'ceph-napi';
 import type { CloneAt, PublishEntry, PublishMethods } from '../../../wire/publish-protocol.ts';
-import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
-import { readEntries, writeEntry } from './omap.ts';
+import { eachPlace } from './each-place.ts';
+import { readEntries, readEntry, writeEntry } from './omap.ts';
 import { openPool, placeOf } from './open.ts';
 import { imagesOf } from './publish-look.ts';
 import { unlessMissing } from './source.ts';
@@ -22,12 +21,22 @@ export function putPublishEntry(
   return writeEntry(session, pool, OBJECT, marked, entry);
 }
 
+/** Writes nothing where there is none. */
+export async function dropPublishEntry(
+  session: Session,
+  pool: Pool,
+  marked: string,
+): Promise<void> {
+  const found = await readEntry(session, pool, OBJECT, marked);
+  if (found !== undefined) await putPublishEntry(session, pool, marked, undefined);
+}
+
 /** Idempotent; a pool that is gone has no entry. */
 export async function dropEntry(session: Session, at: CloneAt): Promise<null> {
   const pool = await unlessMissing(openPool(session, at.poolId, at.namespace));
   if (!pool) return null;
   await using open = pool;
-  await putPublishEntry(session, open, at.marked, undefined);
+  await dropPublishEntry(session, open, at.marked);
   return null;
 }
 
@@ -41,34 +50,11 @@ export async function findEntries(
     await using open = await openPool(session, pool, namespace);
     return await entriesIn(session, open);
   }
-  const step = { op: 'list pools', subject: session.fsid };
   const found: Found[number][] = [];
-  for (const name of await during(step, () => session.cluster.listPools())) {
-    found.push(...(await entriesOfPool(session, name)));
-  }
+  await eachPlace(session, 'look for images in the making', async (open) => {
+    found.push(...(await entriesIn(session, open)));
+  });
   return found;
-}
-
-/** Of the namespaces, too. A pool that this user may not read has nothing that siphon made. */
-async function entriesOfPool(session: Session, name: string): Promise<Found> {
-  try {
-    const found: Found[number][] = [];
-    const namespaces = await during({ op: 'list namespaces', subject: name }, async () => {
-      await using pool = await openPool(session, name, '');
-      found.push(...(await entriesIn(session, pool)));
-      return await listNamespaces(pool);
-    });
-    for (const namespace of namespaces) {
-      await using pool = await openPool(session, name, namespace);
-      found.push(...(await entriesIn(session, pool)));
-    }
-    return found;
-  } catch (error) {
-    const isClosed =
-      error instanceof OperatingError && ['denied', 'not-found', 'refused'].includes(error.code);
-    if (isClosed) return [];
-    throw error;
-  }
 }
 
 async function entriesIn(session: Session, pool: Pool): Promise<Found> {

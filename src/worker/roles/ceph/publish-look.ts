@@ -1,35 +1,74 @@
 // What has to be known of a snapshot, and of where it goes, before an image is made of it.
 
-import { type Image, ImageReader, listImages, type Pool, parentOf } from 'ceph-napi';
-import type { CloneFormat, PublishFacts, PublishMethods } from '../../../wire/publish-protocol.ts';
-import { formatImage } from '../../../wire/source.ts';
+import {
+  type Image,
+  ImageReader,
+  type ImageRef,
+  listImages,
+  listWatchers,
+  type Pool,
+  parentOf,
+} from 'ceph-napi';
+import type {
+  CloneAt,
+  CloneFormat,
+  PublishPlace,
+  PublishSource,
+} from '../../../wire/publish-protocol.ts';
+import type { ImageAt, SnapshotAt } from '../../../wire/worker-protocol.ts';
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 import { clientOf } from './lock-break.ts';
-import { inImage, openImage, openPool, placeOf } from './open.ts';
+import { inImage, openImage, openPool, placeOf, subjectOf } from './open.ts';
+import { unlessMissing } from './source.ts';
 
 /** More ancestors than any release of Ceph opens (MAX_ANCESTORS of librbd's own are 16). */
 const ANCESTORS_MAX = 64;
 
-export async function lookToPublish(
+export async function lookAtSource(
   session: Session,
-  { source, to }: PublishMethods['lookToPublish']['params'],
-): Promise<PublishFacts> {
-  await using target = await openPool(session, to.pool, to.namespace);
-  const names = await imagesOf(session, target);
-  const format = await cloneFormat(session);
-  await using pool = await openPool(session, source.poolId, source.namespace);
-  const ref = { id: source.imageId };
-  await using image = await openImage(session, pool, ref, { snap: source.snap });
-  return await inImage(session, image, 'look at snapshot', formatImage(to), async () => ({
-    poolId: target.id,
-    isNameTaken: names.some(({ name }) => name === to.image),
+  { poolId, namespace, imageId, snap }: SnapshotAt,
+): Promise<PublishSource> {
+  await using pool = await openPool(session, poolId, namespace);
+  await using image = await openImage(session, pool, { id: imageId }, { snap });
+  return await inImage(session, image, 'look at snapshot', `${imageId}@${snap}`, async () => ({
     sizeBytes: await image.size(),
     ancestors: await countAncestors(session, image),
     isEncrypted: await isEncrypted(image),
-    format,
-    client: clientOf(session.cluster),
   }));
+}
+
+export async function lookAtPlace(session: Session, to: ImageAt): Promise<PublishPlace> {
+  await using pool = await openPool(session, to.pool, to.namespace);
+  const names = await imagesOf(session, pool);
+  return {
+    poolId: pool.id,
+    isNameTaken: names.some(({ name }) => name === to.image),
+    isFull: await isFull(session, pool),
+    format: await cloneFormat(session),
+    client: clientOf(session.cluster),
+  };
+}
+
+/** By its id, or as it was begun. */
+export async function lookWhoUses(
+  session: Session,
+  { poolId, namespace, marked, imageId }: CloneAt,
+): Promise<{ readonly users: readonly string[] }> {
+  await using pool = await openPool(session, poolId, namespace);
+  const ref = imageId === undefined ? { name: marked } : { id: imageId };
+  return { users: await usersOf(session, pool, ref) };
+}
+
+/** Of one that is not there nobody. */
+export async function usersOf(session: Session, pool: Pool, ref: ImageRef): Promise<string[]> {
+  const found = await unlessMissing(openImage(session, pool, ref));
+  if (found === undefined) return [];
+  await using image = found;
+  const step = ['look who uses image', subjectOf(pool, ref)] as const;
+  const watchers = await inImage(session, image, ...step, () => listWatchers(image));
+  const names = watchers.map(({ client }) => `client.${client}`);
+  return names.filter((client) => client !== clientOf(session.cluster));
 }
 
 export function imagesOf(session: Session, pool: Pool) {
@@ -71,4 +110,21 @@ async function cloneFormat({ cluster, fsid }: Session): Promise<CloneFormat> {
   const release = (output.toString().trim() || status.trim()).toLowerCase();
   // Names of releases are in the order of the alphabet; of those before mimic only these come.
   return release >= 'mimic' ? 2 : 1;
+}
+
+interface PoolDetail {
+  readonly pool_id: number;
+  /** `hashpspool,full,full_quota` */
+  readonly flags_names: string;
+}
+
+/** librados does not say so: it holds writes back until there is room, or its own timeout ends. */
+async function isFull({ cluster, fsid }: Session, pool: Pool): Promise<boolean> {
+  const asked = { prefix: 'osd pool ls', detail: 'detail', format: 'json' };
+  const { output } = await during({ op: 'ask the monitors', subject: fsid }, () =>
+    cluster.monCommand(asked),
+  );
+  const pools = JSON.parse(output.toString()) as readonly PoolDetail[];
+  const flags = pools.find(({ pool_id }) => pool_id === pool.id)?.flags_names.split(',') ?? [];
+  return flags.includes('full') || flags.includes('full_quota');
 }

@@ -6,7 +6,6 @@ import {
   createSnapshot,
   errno,
   feature,
-  flattenImage,
   type Image,
   isErrno,
   listSnapshots,
@@ -17,6 +16,7 @@ import {
   removeObject,
   removeSnapshot,
   renameImage,
+  statObject,
   unprotectSnapshot,
 } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
@@ -28,9 +28,10 @@ import {
 } from '../../../wire/publish-protocol.ts';
 import type { CallContext } from '../../role.ts';
 import type { Session } from './connections.ts';
+import { flattenPaced } from './flatten-pace.ts';
 import { dropLockOf } from './lock-break.ts';
 import { inImage, openImage, openPool, placeOf } from './open.ts';
-import { putPublishEntry } from './publish-entries.ts';
+import { dropPublishEntry, putPublishEntry } from './publish-entries.ts';
 import { imagesOf } from './publish-look.ts';
 import { assertMarked } from './snapshots.ts';
 import { unlessMissing } from './source.ts';
@@ -135,7 +136,7 @@ type Flatten = PublishMethods['flattenClone'];
 
 export async function flattenClone(
   session: Session,
-  { at, dead }: Flatten['params'],
+  { at, dead, rateBytes }: Flatten['params'],
   { signal, onProgress }: CallContext<Flatten['progress']>,
 ): Promise<Flatten['result']> {
   const pool = await unlessMissing(openPool(session, at.poolId, at.namespace));
@@ -154,7 +155,7 @@ export async function flattenClone(
       const bytesOf = (objects: number) => Math.min(objects * objectSizeBytes, sizeBytes);
       onProgress({ doneBytes: bytesOf(done), totalBytes: bytesOf(total) });
     };
-    await flattenImage(image, { onProgress: tell, signal });
+    await flattenPaced(image, { rateBytes, onProgress: tell, signal });
     return { was: 'flattened' };
   });
 }
@@ -176,7 +177,7 @@ export async function removeClone(
   );
   if (found !== undefined) await removeFound(session, open, found, { dead, signal });
   else await removeRest(session, open, at.marked);
-  await putPublishEntry(session, open, at.marked, undefined);
+  await dropPublishEntry(session, open, at.marked);
   return { was: found === undefined ? 'absent' : 'removed' };
 }
 
@@ -209,9 +210,11 @@ async function removeSnap(session: Session, pool: Pool, id: string, subject: str
   });
 }
 
-/** Of an image that is in no list yet: its name's object comes first. */
+/** Of an image that is in no list yet: its name's object comes first. Who may not write has made nothing, and need not remove it. */
 async function removeRest(session: Session, pool: Pool, marked: string): Promise<void> {
   const object = `rbd_id.${marked}`;
+  const look = () => statObject(pool, object);
+  if ((await inImage(session, pool, `look for ${object}`, placeOf(pool), look)) === null) return;
   await inImage(session, pool, `remove ${object}`, placeOf(pool), () =>
     unlessThere(() => removeObject(pool, object)),
   );

@@ -5,7 +5,7 @@ import type { Pool } from 'ceph-napi';
 import type { Mark } from '../../../export-file/index.ts';
 import type { SnapshotSet } from '../../../wire/vocabulary.ts';
 import type { Session } from '../ceph/connections.ts';
-import { readEntry, writeEntry } from '../ceph/omap.ts';
+import { readEntries, readEntry, writeEntry } from '../ceph/omap.ts';
 
 const OBJECT = 'siphon.imports';
 /** Images that are not whole are called so, and only those are ever removed. */
@@ -48,7 +48,16 @@ export async function readRecord(
   id: string,
 ): Promise<ImportRecord | undefined> {
   const value = await readEntry(session, pool, OBJECT, id);
-  if (value === undefined) return undefined;
+  return value && parse(value);
+}
+
+/** Those of all hosts that this siphon can read. */
+export async function readRecords(session: Session, pool: Pool): Promise<ImportRecord[]> {
+  const entries = await readEntries(session, pool, OBJECT);
+  return [...entries.values()].flatMap((value) => parse(value) ?? []);
+}
+
+function parse(value: Buffer): ImportRecord | undefined {
   const record = JSON.parse(value.toString('utf8')) as ImportRecord;
   return record.schema === 1 ? record : undefined;
 }

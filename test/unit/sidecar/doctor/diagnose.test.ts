@@ -75,6 +75,10 @@ const CASES: Readonly<Record<FindingCode, Facts>> = {
   'mount-other': disk({ mount: 'other' }),
   'bases-missing': disk({ bases: 'missing' }),
   'bases-closed': disk({ bases: 'closed' }),
+  'snapshots-folder': site({
+    disk: { ...siteFacts.disk, isSnapshotsClosed: true },
+    config: { ...siteFacts.config, publish: { folder: '/s', format: 'qcow2' } },
+  }),
   'disk-reserve': disk({ freeBytes: 2 ** 20 }),
   'disk-limit': disk({ totalBytes: 2 ** 31 }),
   'state-disk-full': disk({ stateFreeBytes: 2 ** 20 }),

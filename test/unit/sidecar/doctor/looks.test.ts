@@ -94,6 +94,20 @@ test('three users get the caps of their jobs, and none that blocklists', () => {
   for (const each of [fill, snapshot, publish]) assert.equal(each?.mon, 'allow r');
 });
 
+test('the manager is asked by the publish user alone, and where policies let the cluster flatten', () => {
+  const [none] = capsCommands([{ name: 'ceph', settings }], pools);
+  assert.ok(none?.users.every(({ create, mgr }) => mgr === undefined && !create.includes('mgr')));
+  const [some] = capsCommands([{ name: 'ceph', settings }], { ...pools, tasks: ['images'] });
+  const asking = some?.users.filter(({ create, correct }) => {
+    const words = " mgr 'profile rbd pool=images'";
+    return create.includes(words) && correct.endsWith(words);
+  });
+  assert.deepEqual(
+    asking?.map(({ jobs }) => jobs),
+    [['publish']],
+  );
+});
+
 test('a namespace is named in each grant', () => {
   const [fill, , publish] = capsFor(settings, { images: ['images/tenant'], vms: [] });
   assert.equal(fill?.osd, 'profile rbd-read-only pool=images namespace=tenant');

@@ -1,10 +1,9 @@
 // Restores that can be undone: omap object `siphon.restores`, key the restore's id, in each pool and namespace that holds one of its disks.
 
-import { listNamespaces, type Pool } from 'ceph-napi';
-import { OperatingError } from '../../../../wire/errors.ts';
+import type { Pool } from 'ceph-napi';
 import type { FoundRestore, NameAt, RestoreRecord } from '../../../../wire/restore-protocol.ts';
-import { during } from '../../../translate-error.ts';
 import type { Session } from '../connections.ts';
+import { eachPlace } from '../each-place.ts';
 import { readEntries, writeEntry } from '../omap.ts';
 import { openPool, placeOf } from '../open.ts';
 import { assertFsid, unlessMissing } from '../source.ts';
@@ -31,23 +30,9 @@ export async function writeRestore(
 /** Of all pools and their namespaces that the user may read. */
 export async function findRestores(session: Session): Promise<readonly FoundRestore[]> {
   const found = new Map<string, RestoreRecord>();
-  const look = async (name: string, namespace: string): Promise<readonly string[]> => {
-    const open = await unlessMissing(openPool(session, name, namespace));
-    if (!open) return [];
-    await using pool = open;
-    try {
-      for (const record of await recordsIn(session, pool)) found.set(record.id, record);
-      const step = { op: 'look for restores', subject: placeOf(pool) };
-      return namespace === '' ? await during(step, () => listNamespaces(pool)) : [];
-    } catch (error) {
-      if (error instanceof OperatingError && error.code === 'denied') return [];
-      throw error;
-    }
-  };
-  const step = { op: 'list pools', subject: session.fsid };
-  for (const name of await during(step, () => session.cluster.listPools())) {
-    for (const namespace of await look(name, '')) await look(name, namespace);
-  }
+  await eachPlace(session, 'look for restores', async (pool) => {
+    for (const record of await recordsIn(session, pool)) found.set(record.id, record);
+  });
   const newestFirst = [...found.values()].toSorted((a, b) => b.createdAtMs - a.createdAtMs);
   return await withPurged(session, newestFirst);
 }

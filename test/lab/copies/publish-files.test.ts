@@ -116,14 +116,15 @@ cache.reserve = "900TiB"`);
 const USER = 'client.siphon-publish';
 const CAPS = ['mon', 'allow r, allow command "osd pool op unmanaged-snap"'];
 
-/** The caps of siphon's publish user in this host (prepare-host.sh), or others. */
-async function grant(osd = 'profile rbd', ...more: readonly string[]): Promise<void> {
-  await must('ceph', 'auth', 'caps', USER, ...CAPS, 'osd', osd, ...more);
+/** Of siphon's publish user: those of this host (prepare-host.sh), and the manager's. */
+async function grant(osd: string): Promise<void> {
+  await must('ceph', 'auth', 'caps', USER, ...CAPS, 'osd', osd, 'mgr', 'profile rbd');
   await must('systemctl', 'restart', 'siphond');
   await answering();
 }
 
 test('who may not write in the pool gets a file, and is told why; without one it is an error', async () => {
+  cleanup.after(() => must('ceph', 'auth', 'caps', USER, ...CAPS, 'osd', 'profile rbd'));
   await grant('profile rbd-read-only');
   try {
     const to = ['--to', pool, '--devices', 'vdb', '--name', 'denied'];
@@ -134,9 +135,13 @@ test('who may not write in the pool gets a file, and is told why; without one it
     assert.match(files[0]?.whyCopied ?? '', /may not.*; a copy was tried, since: .*may not/);
     await assertFiles(files);
     const doctor = await siphon('doctor', '--images', pool, '--json');
-    assert.match(doctor.stdout, /siphon-publish/);
+    const { findings } = JSON.parse(doctor.stdout) as {
+      findings: { code: string; what: string }[];
+    };
+    const missing = findings.filter(({ code }) => code === 'caps-missing');
+    assert.match(JSON.stringify(missing), new RegExp(`siphon-publish.*${pool}`));
   } finally {
-    await grant();
+    await grant('profile rbd');
   }
   assert.deepEqual([await imagesIn(), await entriesIn()], [[], '']);
 });
@@ -164,24 +169,19 @@ test('a full pool is gone round by a file, and not by a copy', async () => {
 });
 
 test('the cluster itself flattens, where its manager may be asked, and lives through it', async () => {
-  await grant('profile rbd', 'mgr', `profile rbd pool=${pool}`);
-  try {
-    const words = ['--to', pool, '--devices', 'vdb', '--name', 'queued', '--wait'];
-    const { images } = await publish(...words, '--flatten', 'cluster');
-    assert.equal(images[0]?.isIndependent, true);
-    const jobs = await siphonJson<JobsAnswer['jobs']>('jobs');
-    const job = jobs.find(({ kind }) => kind === 'publish-flatten');
-    const [manager] = JSON.parse(await must('ceph', 'mgr', 'metadata', '--format', 'json'));
-    // Debian 13's would die of it: this host flattens instead.
-    const isUnfit = /version 18/.test(manager.ceph_version) && manager.distro_version === '13';
-    const step = isUnfit ? 'flattening' : 'flattening by the cluster';
-    assert.deepEqual([job?.state, job?.step], ['done', step]);
-    await sh(`cmp <(rbd export --no-progress ${DISKS.vdb}@siphon.${set} -) \
-      <(rbd export --no-progress ${pool}/queued@snap -)`);
-    await removeImage(`${pool}/queued`);
-  } finally {
-    await grant();
-  }
+  const words = ['--to', pool, '--devices', 'vdb', '--name', 'queued', '--wait'];
+  const { images } = await publish(...words, '--flatten', 'cluster');
+  assert.equal(images[0]?.isIndependent, true);
+  const jobs = await siphonJson<JobsAnswer['jobs']>('jobs');
+  const job = jobs.find(({ kind }) => kind === 'publish-flatten');
+  const [manager] = JSON.parse(await must('ceph', 'mgr', 'metadata', '--format', 'json'));
+  // Debian 13's would die of it: this host flattens instead.
+  const isUnfit = /version 18/.test(manager.ceph_version) && manager.distro_version === '13';
+  const step = isUnfit ? 'flattening' : 'flattening by the cluster';
+  assert.deepEqual([job?.state, job?.step], ['done', step]);
+  await sh(`cmp <(rbd export --no-progress ${DISKS.vdb}@siphon.${set} -) \
+    <(rbd export --no-progress ${pool}/queued@snap -)`);
+  await removeImage(`${pool}/queued`);
 });
 
 test('what a host that is gone has left goes where that is sure, and nothing else does', async () => {

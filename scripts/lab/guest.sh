@@ -1,11 +1,12 @@
 #!/bin/bash
 # guest.sh ROOT: makes the tiny guest in a rootfs, with that rootfs' own packages: /var/lib/siphon-guest/{vmlinuz,initrd.gz}.
-# Debian's cloud kernel; an initramfs of busybox, mke2fs, qemu-guest-agent and the few modules that a virtio disk needs.
+# Debian's cloud kernel; an initramfs of busybox, mke2fs, e2fsck, blkid, qemu-guest-agent and the few modules that a virtio
+# disk, or one by virtio-scsi, needs.
 set -euo pipefail
 LAB=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 ROOT=$1 WORK=/tmp/guest OUT=/var/lib/siphon-guest
 X=$ROOT$WORK/x TREE=$ROOT$WORK/tree
-MODULES=(virtio_pci virtio_blk virtio_console ext4 button evdev)
+MODULES=(virtio_pci virtio_blk virtio_scsi sd_mod virtio_console ext4 button evdev)
 
 # Fetched and unpacked, not installed: a host needs none of these.
 fetch() {
@@ -46,7 +47,7 @@ mkdir -p "$TREE"/{bin,sbin,lib/modules,lib64,dev,proc,sys,run,tmp,mnt,etc/acpi/P
 ln -s ../run "$TREE/var/run"
 install "$X/$BUSYBOX" "$TREE/bin/busybox"
 add_program "$WORK/x/usr/sbin/qemu-ga" sbin/qemu-ga
-add_program /sbin/mke2fs sbin/mke2fs
+for program in mke2fs e2fsck blkid; do add_program "/sbin/$program" "sbin/$program"; done
 cp "$ROOT/etc/mke2fs.conf" "$TREE/etc/"
 for module in "${MODULES[@]}"; do add_module "$module"; done
 install "$LAB/guest-init" "$TREE/init"

@@ -251,6 +251,16 @@ await step(
   },
 );
 
+await step('The set is proven to be restorable: booted alone, looked at, removed', async () => {
+  show(await siphon('verify-restore', taken));
+  const told = await siphon('snapshot', 'get', taken);
+  check('siphon', 'the set says: restorable, proven', /restorable +proven at /.test(told));
+  const left = await sh(
+    'rbd ls vms | grep ^siphon || :; virsh list --all --name | grep ^siphon || :',
+  );
+  check('rbd ls, virsh list', 'nothing of it is left', left === '');
+});
+
 await step('Evict: what a domain needs stays, the rest may go', async () => {
   const before = await siphon('evict', '--dry-run', raw, qcow2, 'rbd:images/guest-root@snap');
   show(before);

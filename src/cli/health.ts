@@ -3,6 +3,7 @@
 
 import type { JobsAnswer, SnapshotsAnswer, StatusAnswer } from '../wire/api.ts';
 import type { OperatingError } from '../wire/errors.ts';
+import type { Proof } from '../wire/verify-api.ts';
 
 export interface HealthFacts {
   readonly status: StatusAnswer;
@@ -44,6 +45,7 @@ export function decideHealth(facts: HealthFacts, bounds: HealthBounds): Health {
     ...standingFindings(status),
     ...jobs.findings,
     ...some(overdue, 'WARNING', (names) => `no new set of ${names}`),
+    ...some(unprovenDomains(sets), 'WARNING', (names) => `not proven restorable: ${names}`),
   ];
   const isCritical = findings.some(({ level }) => level === 'CRITICAL');
   const level = isCritical ? 'CRITICAL' : findings.length > 0 ? 'WARNING' : 'OK';
@@ -139,6 +141,17 @@ function overdueDomains({ sets, nowMs }: HealthFacts, { setAgeMs }: HealthBounds
       newest.set(domainUuid, { name, atMs });
   }
   return [...newest.values()].filter(({ atMs }) => nowMs - atMs > setAgeMs).map(({ name }) => name);
+}
+
+/** Names of domains whose last proof failed. */
+function unprovenDomains(sets: HealthFacts['sets']): string[] {
+  const last = new Map<string, { readonly name: string; readonly proof: Proof }>();
+  for (const { domainUuid, domainName: name, proof } of sets) {
+    if (proof === undefined) continue;
+    const known = last.get(domainUuid);
+    if (known === undefined || known.proof.atMs < proof.atMs) last.set(domainUuid, { name, proof });
+  }
+  return [...last.values()].filter(({ proof }) => !proof.isProven).map(({ name }) => name);
 }
 
 const NAMED_MAX = 3;

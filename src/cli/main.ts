@@ -18,6 +18,7 @@ import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
 import { addTransfer } from './commands/transfer.ts';
+import { addVerifyRestore } from './commands/verify.ts';
 import { addWarm } from './commands/warm.ts';
 import { reportError } from './output.ts';
 import { quietErrors, reportUsage } from './usage.ts';
@@ -47,6 +48,7 @@ for (const add of [
   addStart,
   addSnapshot,
   addRestore,
+  addVerifyRestore,
   addTransfer,
   addPublish,
   addFlatten,

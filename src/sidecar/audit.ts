@@ -19,6 +19,7 @@ export type Change =
   | 'snapshot prune'
   | 'restore'
   | 'restore undo'
+  | 'verify-restore'
   | 'export'
   | 'import'
   | 'publish'

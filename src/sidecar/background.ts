@@ -9,6 +9,7 @@ import type { Restores } from '../snapshot/restore/room.ts';
 import { LOOK_MS_MAX, type Schedules } from '../snapshot/schedule/schedules.ts';
 import type { Snapshots } from '../snapshot/service.ts';
 import type { Transfers } from '../snapshot/transfer/service.ts';
+import type { Proofs } from '../snapshot/verify/room.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Cluster } from '../wire/ports.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
@@ -29,6 +30,7 @@ export interface Background {
   readonly recovery: Recovery;
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'recover'>;
+  readonly proofs: Pick<Proofs, 'recover'>;
   readonly schedules: Schedules;
   readonly transfers: Pick<Transfers, 'recover'>;
   readonly publishing: Publishing;
@@ -83,6 +85,10 @@ export async function startBackground(
     everyMs,
   });
   restoring.poke();
+  const removing = loop('proof recovery', async () => void (await parts.proofs.recover()), {
+    everyMs,
+  });
+  removing.poke();
   loop('interrupted imports', () => parts.transfers.recover(), { everyMs }).poke();
   loop('recovery of images', () => parts.publishing.recover(), { everyMs }).poke();
   loop('lost images', () => parts.publishing.reconcile()).poke();
@@ -101,6 +107,7 @@ export async function startBackground(
       lettingGo.poke();
       recovering.poke();
       restoring.poke();
+      removing.poke();
       scheduling.poke();
     }
     if (event.what === 'lifecycle' && event.event === 'undefined')

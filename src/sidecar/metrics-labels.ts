@@ -4,6 +4,7 @@ import type { EvictData, FillData } from '../cache/index.ts';
 import { HOOK_OPERATIONS } from '../hook/events.ts';
 import type { WireError } from '../wire/errors.ts';
 import type { JobRecord } from '../wire/journal.ts';
+import type { Proof } from '../wire/verify-api.ts';
 import { RELEASE_REASONS, SET_EVENTS } from '../wire/vocabulary.ts';
 
 export const RESULTS = ['done', 'failed', 'cancelled'] as const;
@@ -16,6 +17,8 @@ export const SET_REASONS = [
   ...SET_EVENTS.filter((event) => event !== 'release'),
   ...RELEASE_REASONS,
 ] as const;
+
+export const PROOF_RESULTS = ['proven', 'unproven', 'failed', 'cancelled'] as const;
 
 /** `way`: read into a base, or read to check one that is here. `asked_by` of a check is not kept. */
 export function fillLabels({ state, data }: JobRecord) {
@@ -65,4 +68,10 @@ function reasonOf({ event = 'release', reason = 'unknown' }: DraftFacts = {}): s
 /** Whatever else a caller of the hook's socket names is one series. */
 export function hookOperation(operation: string): string {
   return HOOK_OPERATIONS.find((each) => each === operation) ?? 'other';
+}
+
+/** `failed`: it could not be tried. */
+export function proofResult({ state, result }: JobRecord): (typeof PROOF_RESULTS)[number] {
+  if (state !== 'done') return state === 'cancelled' ? 'cancelled' : 'failed';
+  return (result as Partial<Proof> | undefined)?.isProven === true ? 'proven' : 'unproven';
 }

@@ -14,6 +14,8 @@ import {
   FILL_WAYS,
   fillLabels,
   hookOperation,
+  PROOF_RESULTS,
+  proofResult,
   RESULTS,
   SET_REASONS,
   SET_RESULTS,
@@ -122,6 +124,9 @@ function countEvents(registry: Registry) {
     result: SET_RESULTS,
     reason: SET_REASONS.map((each) => each.replace(' ', '_')),
   });
+  const proofs = count('siphon_proofs_total', 'Snapshot sets that were to be proven.', {
+    result: PROOF_RESULTS,
+  });
   const hook = new Histogram({
     name: 'siphon_hook_duration_seconds',
     help: "How long calls of libvirt's hook took siphond.",
@@ -145,6 +150,7 @@ function countEvents(registry: Registry) {
       const { reason, bases } = evictionOf(record);
       if (kind === 'evict') evictions.inc({ reason }, bases);
       if (kind === 'snapshot') sets.inc(setLabels(record));
+      if (kind === 'verify-restore') proofs.inc({ result: proofResult(record) });
     },
     hookAnswered: (operation, verdict, seconds) =>
       hook.observe({ operation: hookOperation(operation), verdict }, seconds),
@@ -185,6 +191,7 @@ function gauges(registry: Registry): (scraped: Scraped) => void {
   addSiphondGauges(add);
   addCacheGauges(add);
   addSetGauges(add);
+  addProofGauge(add);
   addJobGauges(add);
   addWorkerRestarts(registry, all);
   return (scraped) => {
@@ -276,6 +283,25 @@ function addSetGauges(add: Add): void {
       set(sum(disks.map(({ allocatedBytes = 0 }) => allocatedBytes)), { by: 'allocated' });
       const unmeasured = disks.filter(({ allocatedBytes }) => allocatedBytes === undefined);
       set(sum(unmeasured.map(({ sizeBytes }) => sizeBytes)), { by: 'size' });
+    },
+  );
+}
+
+/** A domain's series ends with its last set that is proven. */
+function addProofGauge(add: Add): void {
+  add(
+    'siphon_proven_time_seconds',
+    'When a set of the domain was proven to be restorable last, since the epoch.',
+    ['domain', 'uuid'],
+    ({ sets }, set) => {
+      const byDomain = Map.groupBy(
+        sets.filter(({ proof }) => proof?.isProven),
+        ({ domainUuid }) => domainUuid,
+      );
+      for (const [uuid, of] of byDomain) {
+        const last = of.toSorted((a, b) => (b.proof?.atMs ?? 0) - (a.proof?.atMs ?? 0))[0];
+        set((last?.proof?.atMs ?? 0) / 1000, { domain: last?.domainName ?? '', uuid });
+      }
     },
   );
 }

@@ -6,6 +6,7 @@ import type { Leftovers } from '../snapshot/leftovers/room.ts';
 import type { Publishing } from '../snapshot/publish/publishing.ts';
 import type { Restores } from '../snapshot/restore/room.ts';
 import type { Begun, Snapshots, Started } from '../snapshot/service.ts';
+import type { Proofs } from '../snapshot/verify/room.ts';
 import type {
   DescribeRequest,
   PruneAnswer,
@@ -41,6 +42,7 @@ export interface ServiceParts {
   readonly sets: SetCatalogue;
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'begin' | 'undo' | 'list'>;
+  readonly proofs: Pick<Proofs, 'begin'>;
   readonly transfers: Services['transfers'];
   readonly publishing: Publishing;
   readonly leftovers: Leftovers;
@@ -88,6 +90,11 @@ export function bindServices(parts: ServiceParts): Services {
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
+    verifyRestore: async (request) => {
+      const { jobId: id, finished } = parts.proofs.begin(request);
+      if (id === undefined) return { kind: 'done', result: await finished };
+      return { kind: 'job', id, ended: finished };
+    },
     transfers: parts.transfers,
     listPolicies: async () => {
       const { current: policies, problems } = parts.policies;

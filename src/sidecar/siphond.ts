@@ -8,6 +8,7 @@ import type { Snapshots } from '../snapshot/service.ts';
 import { openFillGroup } from '../systemd/fill-group.ts';
 import { startWatchdog } from '../systemd/watchdog.ts';
 import { OperatingError } from '../wire/errors.ts';
+import { PROOF_MARK } from '../wire/verify-protocol.ts';
 import type { LibvirtEvent } from '../wire/worker-protocol.ts';
 import { type Background, startBackground } from './background.ts';
 import { loadConfig, toConfig } from './config/load.ts';
@@ -19,6 +20,7 @@ import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import { createMetrics } from './metrics.ts';
 import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
+import { openProofs } from './proofs.ts';
 import { openLeftovers } from './publishing.ts';
 import { createReload } from './reload.ts';
 import { applyTo, type LiveConfig } from './reload-apply.ts';
@@ -83,9 +85,10 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const { snapshots, publishing } = openSnapshots(stores, workers, policies, onDefect);
   listeners.push((event) => tellSnapshots(snapshots, event, log));
   const restores = openRestores(stores, workers, snapshots, onDefect);
+  const proofs = openProofs(stores, workers, snapshots, onDefect);
   const transfers = await openTransfers(stores, workers, onDefect);
   const leftovers = openLeftovers(stores, workers, onDefect);
-  const work = { snapshots, restores, transfers, publishing, leftovers };
+  const work = { snapshots, restores, proofs, transfers, publishing, leftovers };
   const idle = () => Object.values(work).map((each) => each.idle());
   life.defer(() => settle([cache.settled(), ...idle()], log));
   const domains = openDomains(stores, workers, cache, snapshots, restores);
@@ -136,6 +139,7 @@ function openJournal(parts: JournalParts): JobJournal {
 }
 
 function tellSnapshots(snapshots: Snapshots, heard: LibvirtEvent, log: Logger): void {
+  if (heard.what === 'lifecycle' && heard.name.startsWith(PROOF_MARK)) return;
   const happened = heard.what === 'lifecycle' && happenedOf(heard);
   if (!happened) return;
   const { uuid, event } = heard;

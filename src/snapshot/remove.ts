@@ -4,6 +4,7 @@
 import type { SetState } from '../wire/api.ts';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
+import type { Proof } from '../wire/verify-api.ts';
 import type { SnapshotSet } from '../wire/vocabulary.ts';
 import { DEADLINE_MS } from './deadlines.ts';
 import { assertUncloned, discardPlan, discardSet, dropLocks, ownClient } from './discard.ts';
@@ -30,9 +31,20 @@ export class Removal {
   }
 
   /** Ceph has it first, so that a lost catalogue loses no protection. @throws OperatingError not-found, busy, unavailable */
-  async protect(setId: string, isProtected: boolean): Promise<SnapshotSet> {
-    const { isProtected: _, ...bare } = this.#find(setId, 'complete');
-    const set: SnapshotSet = { ...bare, ...(isProtected && { isProtected }) };
+  protect(setId: string, isProtected: boolean): Promise<SnapshotSet> {
+    return this.#change(setId, (set) => {
+      const { isProtected: _, ...bare } = set;
+      return { ...bare, ...(isProtected && { isProtected }) };
+    });
+  }
+
+  /** As protect. */
+  recordProof(setId: string, proof: Proof): Promise<SnapshotSet> {
+    return this.#change(setId, (set) => ({ ...set, proof }));
+  }
+
+  async #change(setId: string, change: (set: SnapshotSet) => SnapshotSet): Promise<SnapshotSet> {
+    const set = change(this.#find(setId, 'complete'));
     this.#changing.add(setId);
     try {
       const cluster = await this.#parts.byFsid(set.fsid);
@@ -51,7 +63,7 @@ export class Removal {
     const { state: found, ...set } = kept;
     const isRemoving = this.#removing.has(setId) || (state !== undefined && found !== state);
     if (isRemoving) throw unable('busy', setId, 'it is being removed already');
-    if (this.#changing.has(setId)) throw unable('busy', setId, 'its protection is being changed');
+    if (this.#changing.has(setId)) throw unable('busy', setId, 'its record is being changed');
     return set;
   }
 

@@ -8,6 +8,7 @@ import { OperatingError } from '../wire/errors.ts';
 import type { Retained, Take } from '../wire/evaluation.ts';
 import type { Job } from '../wire/journal.ts';
 import { decideWork, refusedByPause } from '../wire/pause.ts';
+import type { Proof } from '../wire/verify-api.ts';
 import type { SnapshotSet, Wanted } from '../wire/vocabulary.ts';
 import { Control } from './control.ts';
 import { DEADLINE_MS } from './deadlines.ts';
@@ -64,6 +65,8 @@ export interface Snapshots {
   remove(setId: string): Started<void>;
   /** An operator's "keep". @throws OperatingError not-found, busy, unavailable */
   protect(setId: string, isProtected: boolean): Promise<SnapshotSet>;
+  /** Whether it can be restored, as it was tried just now. @throws OperatingError as protect */
+  recordProof(setId: string, proof: Proof): Promise<SnapshotSet>;
   /** Which sets stay, of one domain or of all; unless it is a dry run, the others are removed in the background. */
   prune(how: { readonly isDryRun: boolean; readonly domainUuid?: string }): readonly Retained[];
   /** libvirt has undefined the domain: sets that keep Nova or Cinder from deleting its disks are removed, in the background. */
@@ -240,6 +243,10 @@ class Room implements Snapshots {
 
   protect(setId: string, isProtected: boolean) {
     return this.#removal.protect(setId, isProtected);
+  }
+
+  recordProof(setId: string, proof: Proof) {
+    return this.#removal.recordProof(setId, proof);
   }
 
   prune({ isDryRun, domainUuid }: { readonly isDryRun: boolean; readonly domainUuid?: string }) {

@@ -16,6 +16,7 @@ export const JOB_KINDS = [
   'publish',
   'publish-flatten',
   'reconcile',
+  'verify-restore',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */

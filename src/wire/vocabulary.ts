@@ -4,6 +4,7 @@ import type { Quiesce } from './hold-protocol.ts';
 import type { KeepCounts } from './keep.ts';
 import type { Fallback, Flatten } from './publish-api.ts';
 import type { Schedule } from './schedule.ts';
+import type { Proof } from './verify-api.ts';
 
 /** A source image by its ids: what it is, whatever it is called. Ids are Ceph's own, each a safe integer. */
 export interface SourceIds {
@@ -294,6 +295,8 @@ export interface SnapshotSet {
   readonly imported?: ImportedFrom;
   /** An operator's "keep": nothing removes it. */
   readonly isProtected?: true;
+  /** Whether it can be restored, as it was tried last. */
+  readonly proof?: Proof;
 }
 
 /** Names of siphon's snapshots are `siphon.SETID`: only these are ever removed. */

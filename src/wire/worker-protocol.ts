@@ -8,6 +8,7 @@ import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { SaveMethods } from './save-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { VerificationPlan } from './verification-plan.ts';
+import type { ProofMethods } from './verify-protocol.ts';
 import type {
   Ability,
   Digests,
@@ -259,7 +260,7 @@ export interface DomainSummary {
 }
 
 /** The `libvirt` role: one worker, kept warm. `domain` is a name or a UUID. */
-export interface LibvirtMethods extends HoldMethods, DefineMethods {
+export interface LibvirtMethods extends HoldMethods, DefineMethods, ProofMethods {
   listDomains: { params: Record<string, never>; result: readonly DomainSummary[] };
   lookUp: { params: { readonly domain: string }; result: DomainSummary };
   /** Whether it runs; else why it stopped last, as far as libvirt knows. */

@@ -14,6 +14,7 @@ import type { Devices, KeptFile, SetDisk, SnapshotSet, Wanted } from '../../wire
 import { createClient } from '../client.ts';
 import { print, printJson, reportError, sheet, table, time } from '../output.ts';
 import { createScreen, follow } from '../watch.ts';
+import { proofText, proofWord, seenOf } from './verify.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -156,6 +157,7 @@ const COLUMNS = [
   { head: 'QUIESCED', drop: 2 },
   { head: 'INSTANT', drop: 4 },
   { head: 'KEPT', drop: 5 },
+  { head: 'RESTORABLE', drop: 7 },
   { head: 'SNAPSHOTS', drop: 6 },
 ];
 
@@ -168,6 +170,7 @@ function row(set: SnapshotSet): string[] {
     set.quiesced,
     set.instant,
     set.isProtected === true ? 'protected' : (set.policy ?? '-'),
+    proofWord(set.proof),
     set.disks.map((disk) => `${disk.target}=${snapshotOf(set, disk)}`).join(' '),
   ];
 }
@@ -197,6 +200,8 @@ function pairsOf(set: KeptSet): (readonly [string, string])[] {
     ['domain', `${set.domainName} (${set.domainUuid}) on ${set.host}`],
     ['made', `${time(set.createdAtMs)}, ${eventOf(set)}`],
     ['kept', set.isProtected === true ? 'protected' : `by policy ${set.policy ?? '-'}`],
+    ['restorable', set.proof === undefined ? 'not tried' : proofText(set.proof)],
+    ...(set.proof === undefined ? [] : seenOf(set.proof).map((line) => ['', line] as const)),
     ['asked for', asked],
     ['quiesced', [set.quiesced, set.whyNotQuiesced].filter(Boolean).join(': ')],
     ['instant', set.instant],

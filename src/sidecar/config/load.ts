@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import type { Limits } from '../../snapshot/limits.ts';
+import type { VerifyLimits } from '../../snapshot/verify/ports.ts';
 import type { FillLimits } from '../../systemd/fill-group-plan.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat, StateKind } from '../../wire/vocabulary.ts';
@@ -48,6 +49,7 @@ export interface Config {
     readonly format: DiskFormat;
     readonly flattenRateBytes?: number;
   };
+  readonly verify: VerifyLimits;
   readonly libvirt: { readonly uri: string };
   readonly state: { readonly path: string };
   readonly api: {
@@ -191,7 +193,7 @@ function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[
 
 /** What the rooms are given of checked files. */
 export function toConfig(file: ConfigFile): Config {
-  const { cache, fills, hook, snapshot, publish, api } = file;
+  const { cache, fills, hook, snapshot, publish, verify, api } = file;
   const { snapshots_directory: folder, flatten_rate: flattenRateBytes } = publish;
   return {
     cache: {
@@ -231,6 +233,12 @@ export function toConfig(file: ConfigFile): Config {
       ...(folder && { folder }),
       format: publish.file_format,
       ...(flattenRateBytes && { flattenRateBytes }),
+    },
+    verify: {
+      level: verify.level,
+      bootMs: verify.boot_timeout,
+      memoryBytesMax: verify.memory_max,
+      vcpusMax: verify.vcpus_max,
     },
     libvirt: file.libvirt,
     state: file.state,

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { API_SOCKET, HOOK_SOCKET, READ_SOCKET } from '../../wire/api.ts';
 import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from '../../wire/units.ts';
+import { PROOF_LEVELS } from '../../wire/verify-api.ts';
 import { STATE_KINDS } from '../../wire/vocabulary.ts';
 
 /** The longest that a domain's start may wait for a fill: libvirtd's own patience with a hook at its stop is 30 s. */
@@ -256,6 +257,22 @@ export const CONFIG_SHAPE = z.strictObject({
         'how much the flattens of images that this host published copy a second; one at a time then. Where it is not stated, two at a time, as fast as they go',
       ),
     file_format: oneOf('qcow2', 'raw').default('qcow2').describe('of such a file; both are sparse'),
+  }),
+  verify: table({
+    level: oneOf(...PROOF_LEVELS)
+      .default('agent')
+      .describe(
+        'what counts as proven: `agent`, the guest boots and its agent answers with filesystems mounted; `checked`, the filesystems of all its disks were checked, too',
+      ),
+    boot_timeout: duration(1000, 3_600_000, 'from 1s to 1h')
+      .prefault('5min')
+      .describe("how long the guest's agent may take until its first answer"),
+    memory_max: size(64 * 1024 * 1024)
+      .prefault('2GiB')
+      .describe('what the guest gets of memory at most; one that has less gets what it has'),
+    vcpus_max: wholeNumber(1, 64)
+      .default(2)
+      .describe('how many virtual processors the guest gets at most'),
   }),
   libvirt: table({
     uri: text('a libvirt URI such as "qemu:///system"', (each) => /^[a-z+]+:\/\/\S*$/.test(each))

@@ -19,6 +19,7 @@ import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
 import { addTransferChanges } from './routes-transfers.ts';
+import { addProofChanges } from './routes-verify.ts';
 import type { Services } from './services.ts';
 
 /** Of these in flight, one more is told to come again: a bound on memory, not on anybody's work. */
@@ -78,6 +79,7 @@ function addChanges(app: FastifyInstance, parts: ChangeParts): void {
   addBaseChanges(app, parts);
   addSnapshotChanges(app, parts);
   addRestoreChanges(app, parts);
+  addProofChanges(app, parts);
   addTransferChanges(app, parts);
   addPublishChanges(app, parts);
   addLeftoversChanges(app, parts);

@@ -24,6 +24,7 @@ import type {
 import type { LeftoversRequest } from '../../wire/leftovers-api.ts';
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
+import type { ProofRequest } from '../../wire/verify-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
 import type { JobJournal } from '../journal.ts';
 
@@ -56,6 +57,7 @@ export interface Services {
   restore(request: RestoreRequest): Promise<LongWork>;
   undoRestore(id: string): Promise<LongWork>;
   listRestores(): Promise<RestoresAnswer>;
+  verifyRestore(request: ProofRequest): Promise<LongWork>;
   readonly transfers: Pick<Transfers, 'export' | 'import'>;
   listPolicies(): Promise<PoliciesAnswer>;
   /** What fails at once rejects: the set is not known, or is being published. */

@@ -63,7 +63,7 @@ function destinationsOf(set: SnapshotSet, request: RestoreRequest): readonly Des
   return disksOf(set, devices).map(as === undefined ? inPlace : besideFor(as));
 }
 
-async function factsOf({ ceph }: Cluster, set: SnapshotSet, each: Destination) {
+export async function factsOf({ ceph }: Cluster, set: SnapshotSet, each: Destination) {
   const { disk } = each;
   const { poolId, namespace, imageId, snapId, target } = disk;
   const from = { poolId, namespace, imageId, snapId, snap: snapshotName(set.id) };
@@ -130,7 +130,7 @@ function planOf(
   };
 }
 
-function diskOf({ target, name, from, to, found }: Found): PlannedDisk {
+export function diskOf({ target, name, from, to, found }: Found): PlannedDisk {
   const { source, present, toPoolId } = found;
   const isThere = source.kind === 'there';
   return {

@@ -21,7 +21,7 @@ export interface RestoreParts
 /** Copies of UEFI variables that libvirt makes new domains' own of, when they first start. */
 export interface NvramFiles {
   pathOf(domainUuid: string): string;
-  /** @throws OperatingError */
-  keep(domainUuid: string, bytes: Buffer): Promise<void>;
+  /** Without bytes only their folder is made. @throws OperatingError */
+  keep(domainUuid: string, bytes: Buffer | undefined): Promise<void>;
   drop(domainUuid: string): Promise<void>;
 }

@@ -74,7 +74,11 @@ export async function restoreDisks(
   }
 }
 
-function cloneAll({ ceph }: Cluster, { id, disks }: RestorePlan): Promise<RestorePlan['disks']> {
+/** Each under its marked name. */
+export function cloneAll(
+  { ceph }: Cluster,
+  { id, disks }: Pick<RestorePlan, 'id' | 'disks'>,
+): Promise<RestorePlan['disks']> {
   return allOf(
     disks.map(async (disk) => {
       const { imageId } = await ceph.call('cloneDisk', { id, disk }, DEADLINE_MS.drop);
@@ -104,7 +108,7 @@ export async function placeAll(
 type NewDomain = NonNullable<RestorePlan['domain']>;
 
 /** @throws OperatingError corrupt: they are not the bytes that were kept */
-async function nvramOf(
+export async function nvramOf(
   ceph: Cluster['ceph'],
   { set, copy }: NonNullable<NewDomain['nvram']>,
 ): Promise<Buffer> {

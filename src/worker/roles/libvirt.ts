@@ -27,6 +27,7 @@ import { unitGuards } from './libvirt/guards.ts';
 import { Holds } from './libvirt/hold.ts';
 import { LibvirtLink } from './libvirt/link.ts';
 import { Notes } from './libvirt/notes.ts';
+import { proofHandlers } from './libvirt/proofs.ts';
 
 export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent) => void) => {
   const link = new LibvirtLink(settings as LibvirtSettings, emit);
@@ -71,6 +72,10 @@ export const startLibvirtRole = ((settings: unknown, emit: (event: LibvirtEvent)
       hold: (params, { signal }) => holds.hold(params, signal),
       release: (params) => holds.release(params),
       listHeld: () => holds.listHeld(),
+      ...proofHandlers({
+        connection: () => link.connection,
+        definitions: () => definitions(link.connection),
+      }),
     },
     end: () => holds.releaseAll(),
   };

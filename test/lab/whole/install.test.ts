@@ -28,16 +28,18 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
     assert.equal((await run('systemctl', ['is-active', unit])).stdout.trim(), 'active', unit);
     assert.equal((await run('systemctl', ['is-enabled', unit])).stdout.trim(), 'enabled', unit);
   }
+  const verify = await run('systemctl', ['is-enabled', 'siphon-verify.timer']);
+  assert.equal(verify.stdout.trim(), 'disabled', 'it starts guests without being asked');
   assert.match(
     await must('systemctl', 'show', '-P', 'Before', 'siphond.service'),
     /libvirtd\.service/,
   );
-  const verify = await run('systemd-analyze', [
+  const analysed = await run('systemd-analyze', [
     'verify',
     ...(await sh('ls -d /usr/lib/systemd/system/sipho*')).split('\n'),
   ]);
   assert.equal(
-    verify.stderr
+    analysed.stderr
       .split('\n')
       .filter((line) => /siphon/.test(line))
       .join('\n'),

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { decideHealth, type HealthFacts, unansweredHealth } from '../../../src/cli/health.ts';
 import type { JobsAnswer, SnapshotsAnswer, StatusAnswer } from '../../../src/wire/api.ts';
 import { type ErrorCode, OperatingError } from '../../../src/wire/errors.ts';
+import type { Proof } from '../../../src/wire/verify-api.ts';
 
 const HOUR = 3_600_000;
 const NOW = 1000 * HOUR;
@@ -51,6 +52,16 @@ test('all is well: one line, with numbers to draw', () => {
     exit: 0,
     line: 'SIPHON OK - 1 clusters, 3 bases, 2 sets | clusters=1 problems=0 jobs_open=0 jobs_failed=0 spooled=0 sets=2 sets_overdue=0 cache=4096B',
   });
+});
+
+test('a domain whose last proof failed is named, whatever an older one said', () => {
+  const tried = (domain: string, atMs: number, isProven: boolean) => {
+    return { ...set(domain, 1), proof: { atMs, isProven } as Proof };
+  };
+  const sets = [tried('web', 1, true), tried('web', 2, false), tried('db', 1, false)];
+  const { line, exit } = said({ sets: [...sets, tried('db', 2, true)] });
+  assert.match(line, /not proven restorable: web \|/);
+  assert.equal(exit, 1);
 });
 
 for (const [what, given, status, exit, line] of [

@@ -16,6 +16,7 @@ import { judge } from '../../../src/trust/index.ts';
 import type { StatusAnswer } from '../../../src/wire/api.ts';
 import { OperatingError, type WireError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
+import type { Proof } from '../../../src/wire/verify-api.ts';
 import type { Base, SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import { breachesOf, parseExposition, valueOf } from '../../support/exposition.ts';
 
@@ -180,6 +181,30 @@ describe('the metrics', () => {
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'fill' }), 60);
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'evict' }), 0);
     assert.equal(is('siphon_worker_restarts_total', { role: 'ceph' }), 2);
+  });
+
+  it('say of each domain when a set of it was proven last', async () => {
+    const metrics = createMetrics();
+    const proof = (isProven: boolean, atMs: number) => ({ proof: { isProven, atMs } as Proof });
+    const sets = [
+      { ...setOf('manual', [1]), ...proof(true, 1_000) },
+      { ...setOf('manual', [1]), ...proof(true, 5_000) },
+      { ...setOf('manual', [1]), ...proof(false, 9_000) },
+      setOf('manual', [1]),
+    ].map((set) => ({ ...set, domainName: 'web', domainUuid: 'u' }));
+    for (const [state, result] of [
+      ['done', { isProven: true }],
+      ['done', { isProven: false }],
+      ['failed', undefined],
+    ] as const) {
+      metrics.counts.jobEnded(job('verify-restore', { state, result }), 0);
+    }
+    const families = await scrape(metrics, { sets });
+    const proven = { domain: 'web', uuid: 'u' };
+    assert.equal(valueOf(families, 'siphon_proven_time_seconds', proven), 5);
+    for (const result of ['proven', 'unproven', 'failed'])
+      assert.equal(valueOf(families, 'siphon_proofs_total', { result }), 1, result);
+    assert.equal(valueOf(families, 'siphon_proofs_total', { result: 'cancelled' }), 0);
   });
 
   it('forget a cluster that is not configured any more', async () => {

@@ -22,6 +22,7 @@ test('disks are put back, and an undo leaves nothing of it', async () => {
     trash: ['data-0', 'root-0'],
     records: [answer.id],
     domains: 1,
+    booted: 0,
     open: 0,
   });
   assert.deepEqual(

@@ -1,9 +1,10 @@
-// Images, trash, libvirt and journal in memory, for the room of restores. A life of siphond can be ended at any effect, as kill -9 does; the
+// Images, trash, libvirt and journal in memory, for the rooms of restores and of proofs. A life of siphond can be ended at any effect, as kill -9 does; the
 // world stays for the next one.
 
 import { pino } from 'pino';
 import { createJournal } from '../../../../src/sidecar/journal.ts';
 import { Restores } from '../../../../src/snapshot/restore/room.ts';
+import { Proofs } from '../../../../src/snapshot/verify/room.ts';
 import { OperatingError } from '../../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../../src/wire/journal.ts';
 import type { CephPort, Cluster, LibvirtPort } from '../../../../src/wire/ports.ts';
@@ -12,6 +13,8 @@ import {
   type RestoreRecord,
   stagingName,
 } from '../../../../src/wire/restore-protocol.ts';
+import type { Proof } from '../../../../src/wire/verify-api.ts';
+import type { GuestLook } from '../../../../src/wire/verify-protocol.ts';
 import type { SnapshotSet } from '../../../../src/wire/vocabulary.ts';
 
 export const UUID = '11111111-2222-4333-8444-555555555555';
@@ -36,6 +39,7 @@ export const SET = {
   domainUuid: UUID,
   domainName: 'web',
   disks: [diskOf('vda', 'root'), diskOf('vdb', 'data')],
+  leftOut: [],
   domainXml: XML,
 } as unknown as SnapshotSet;
 
@@ -51,6 +55,13 @@ export class World {
   /** XML of the domains that libvirt has, by UUID. */
   readonly domains = new Map([[UUID, XML]]);
   isActive = false;
+  /** UUIDs of the domains of proofs that run. */
+  readonly booted = new Set<string>();
+  /** What their agents say. */
+  guest: GuestLook = UP;
+  /** What is kept with the set. */
+  proof: Proof | undefined;
+  freeBytes = 2 ** 32;
   /** May throw before a call of Ceph or libvirt takes effect. */
   before: (method: string, params: unknown) => void = () => undefined;
   rolledBack = 0;
@@ -64,18 +75,22 @@ export class World {
       trash: [...this.trash].toSorted(),
       records: [...this.records.keys()],
       domains: this.domains.size,
+      booted: this.booted.size,
       open: [...this.jobs.values()].filter(({ state }) => state === 'open').length,
     };
   }
 
   methods(): Partial<{
-    [K in keyof RestoreMethods | 'status' | 'dropLock']: (params: never) => unknown;
+    [K in keyof RestoreMethods | 'status' | 'dropLock' | 'clusterHealth']: (
+      params: never,
+    ) => unknown;
   }> {
     const { images, trash, records } = this;
     type Params<K extends keyof RestoreMethods> = RestoreMethods[K]['params'];
     return {
       status: () => ({ fsid: 'f', client: 'client.1' }),
       dropLock: () => ({ was: 'absent' }),
+      clusterHealth: () => ({ status: 'HEALTH_OK', checks: [], totalBytes: 9, usedBytes: 1 }),
       poolName: () => ({ name: 'vms' }),
       lookRestore: ({ to, oldId }: Params<'lookRestore'>) => {
         const imageId = images.get(to.image);
@@ -125,12 +140,35 @@ export class World {
       this.domains.set(/<uuid>(.*)<\/uuid>/.exec(params.xml ?? '')?.[1] ?? '', params.xml ?? '');
       return { uuid: '' };
     }
+    const ofProof = this.#ofProof(method, params);
+    if (ofProof !== undefined) return ofProof;
     const xml = this.domains.get(params.domain ?? '');
     if (xml === undefined) throw failure('not-found');
     if (method === 'domainXml') return xml;
     return { uuid: params.domain, isActive: this.isActive, hasManagedSave: false };
   }
+
+  #ofProof(method: string, { domain = '', xml = '' }: { domain?: string; xml?: string }): unknown {
+    const { booted } = this;
+    if (method === 'startProof') {
+      booted.add(/<uuid>(.*)<\/uuid>/.exec(xml)?.[1] ?? '');
+      return { kind: 'started' };
+    }
+    if (method === 'lookAtProof') return booted.has(domain) ? this.guest : { kind: 'gone' };
+    if (method === 'attachToProof') return { kind: 'attached' };
+    if (method === 'execInProof') {
+      return { kind: 'ran', exitCode: 0, output: 'vda\t\text4\tclean\t\nvdb\t\text4\tclean\t' };
+    }
+    if (method === 'endProof') return { was: booted.delete(domain) ? 'ended' : 'absent' };
+    return undefined;
+  }
 }
+
+const UP: GuestLook = {
+  kind: 'answers',
+  agent: '10.0',
+  filesystems: [{ mountpoint: '/', device: 'vda', type: 'ext4', disks: ['vda'] }],
+};
 
 export function failure(code: 'not-found' | 'mismatch' | 'busy' | 'unavailable'): OperatingError {
   return new OperatingError({ code, op: 'call', subject: 'test' });
@@ -141,6 +179,7 @@ const never = new Promise<never>(() => undefined);
 
 export class Life {
   readonly room: Restores;
+  readonly proofs: Proofs;
   readonly journal;
   effects = 0;
   isTaking = false;
@@ -171,24 +210,45 @@ export class Life {
     };
     const cluster = { name: 'c', ceph: ceph as unknown as CephPort } as Cluster;
     this.journal = createJournal({ rows, log, now: () => 1 });
-    this.room = new Restores({
+    const parts = {
       journal: this.journal,
       byFsid: async () => cluster,
-      clusters: () => [cluster],
       libvirt: libvirt as unknown as LibvirtPort,
-      findSet: async () => SET,
-      isTaking: () => this.isTaking,
       nvram: {
         pathOf: () => '/nvram',
         keep: async () => undefined,
         drop: async () => undefined,
       },
-      draw: { uuid: () => UUID.replaceAll('1', '9'), mac: () => '52:54:00:00:00:01' },
-      host: 'h1',
       log: { info: () => undefined, warn: () => undefined },
       now: () => 1,
-      onDefect: (error) => {
+      onDefect: (error: unknown) => {
         throw error;
+      },
+    };
+    const uuid = () => UUID.replaceAll('1', '9');
+    this.room = new Restores({
+      ...parts,
+      clusters: () => [cluster],
+      findSet: async () => SET,
+      isTaking: () => this.isTaking,
+      draw: { uuid, mac: () => '52:54:00:00:00:01' },
+      host: 'h1',
+    });
+    const kept = () => {
+      const { proof } = world;
+      return { ...SET, ...(proof && { proof }), state: 'complete' as const };
+    };
+    this.proofs = new Proofs({
+      ...parts,
+      catalogue: { get: (id) => (id === SET.id ? kept() : undefined), list: () => [kept()] },
+      limits: () => ({ worstHealth: 'warn', fullPercent: 85, softSnapshots: 9, hardSnapshots: 9 }),
+      verify: () => ({ level: 'agent', bootMs: 1, memoryBytesMax: 2 ** 30, vcpusMax: 1 }),
+      freeBytes: () => world.freeBytes,
+      hasShares: () => true,
+      drawUuid: uuid,
+      wait: async () => undefined,
+      record: async (_, proof) => {
+        await this.#native('record', proof, () => (world.proof = proof));
       },
     });
   }
@@ -204,7 +264,8 @@ export class Life {
   }
 
   async recover(): Promise<void> {
-    await Promise.race([this.room.recover(), this.died.promise]);
+    const all = Promise.all([this.room.recover(), this.proofs.recover()]);
+    await Promise.race([all, this.died.promise]);
   }
 
   /** Whether it still happens. */

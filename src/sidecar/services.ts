@@ -9,6 +9,7 @@ import type { Begun, Snapshots, Started } from '../snapshot/service.ts';
 import type { Proofs } from '../snapshot/verify/room.ts';
 import type {
   DescribeRequest,
+  PoliciesAnswer,
   PruneAnswer,
   PruneRequest,
   SnapshotCreateAnswer,
@@ -21,6 +22,7 @@ import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { type PublishAsk, type PublishRequest, TO_FILE } from '../wire/publish-api.ts';
 import { parseImage, parseSource } from '../wire/source.ts';
+import type { ProofRequest } from '../wire/verify-api.ts';
 import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
@@ -90,20 +92,9 @@ export function bindServices(parts: ServiceParts): Services {
     restore: async (request) => longWork(await parts.restores.begin(request)),
     undoRestore: async (id) => longWork(await parts.restores.undo(id)),
     listRestores: () => parts.restores.list(),
-    verifyRestore: async (request) => {
-      const { jobId: id, finished } = parts.proofs.begin(request);
-      if (id === undefined) return { kind: 'done', result: await finished };
-      return { kind: 'job', id, ended: finished };
-    },
+    verifyRestore: (request) => verifyRestore(parts, request),
     transfers: parts.transfers,
-    listPolicies: async () => {
-      const { current: policies, problems } = parts.policies;
-      return {
-        policies,
-        problems,
-        nextRuns: await nextRuns(systemdCalendar, policies, Date.now()),
-      };
-    },
+    listPolicies: () => listPolicies(parts),
     testPolicy: (domain, event) => {
       const { libvirt } = parts.start;
       const { policies } = parts;
@@ -199,6 +190,18 @@ async function publish({ publishing }: ServiceParts, request: PublishRequest): P
   const begun = publishing.begin(set, ask);
   const { jobId: id, usable, independent } = begun;
   return { kind: 'job', id, ended: wait === true ? independent : usable };
+}
+
+async function verifyRestore({ proofs }: ServiceParts, request: ProofRequest): Promise<LongWork> {
+  const { jobId: id, finished } = proofs.begin(request);
+  if (id === undefined) return { kind: 'done', result: await finished };
+  return { kind: 'job', id, ended: finished };
+}
+
+async function listPolicies({
+  policies: { current: policies, problems },
+}: ServiceParts): Promise<PoliciesAnswer> {
+  return { policies, problems, nextRuns: await nextRuns(systemdCalendar, policies, Date.now()) };
 }
 
 async function describe(

@@ -1,5 +1,5 @@
-// A flatten at a rate. librbd has no limit for it (its rbd_qos_* are of what comes through an image's own front, and a flatten's copies begin
-// below that), but it can be stopped at any object, and goes on with what is left: so it runs at full speed for a moment, then rests.
+// A flatten at a rate. librbd has no option for that, but a flatten can be stopped at any object, and goes on with what is left: so it runs
+// at full speed for a moment, then rests.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { errno, flattenImage, type Image, isErrno } from 'ceph-napi';

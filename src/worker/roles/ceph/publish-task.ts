@@ -22,7 +22,11 @@ interface Task {
   readonly id: string;
   readonly progress?: number;
   readonly retry_message?: string;
-  readonly refs?: { readonly image_name?: string; readonly pool_name?: string };
+  readonly refs?: {
+    readonly image_name?: string;
+    readonly pool_name?: string;
+    readonly pool_namespace?: string;
+  };
 }
 
 /** A task that is there already is followed. @throws OperatingError cancelled: it goes on without us */
@@ -62,7 +66,11 @@ export async function dropTask(session: Session, at: CloneAt): Promise<null> {
   if (found.kind !== 'clone') return null;
   const tasks = await list(session);
   const own = tasks.find(({ refs }) => {
-    return refs?.image_name === found.name && refs.pool_name === pool.name;
+    return (
+      refs?.image_name === found.name &&
+      refs.pool_name === pool.name &&
+      refs.pool_namespace === pool.namespace
+    );
   });
   if (own !== undefined) await ask(session, { prefix: 'rbd task cancel', task_id: own.id });
   return null;

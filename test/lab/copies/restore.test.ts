@@ -186,6 +186,7 @@ test('NVRAM of a new domain begins as the set’s copy', async () => {
   await restore(kept?.id ?? '', '--as', `${name}-2`);
   const xml = await must('virsh', 'dumpxml', '--inactive', `${name}-2`);
   const [, template = ''] = /<nvram template='([^']*)'/.exec(xml) ?? assert.fail(xml);
+  cleanup.after(() => run('rm', ['-f', template]));
   await must('cmp', template, vars);
   assert.ok(!xml.includes(vars), 'it shares the old one’s file');
 });

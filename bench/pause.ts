@@ -1,12 +1,13 @@
-// What a guest itself notices of a set: its own clock stands while it is suspended, so it prints ticks, and the host times them.
+// What a guest itself notices of a set.
 
 import type { SnapshotSet } from '../src/wire/vocabulary.ts';
 import { must } from '../test/lab/support/host.ts';
 import type { Cleanup } from '../test/lab/support/images.ts';
 import { startOrdered } from '../test/lab/support/ordered.ts';
-import { consolePath, guestShell } from '../test/lab/support/shell.ts';
+import { consolePath } from '../test/lab/support/shell.ts';
 import { siphonJson } from '../test/lab/support/siphon.ts';
 import { type BenchRow, quantile } from './row.ts';
+import { tickingGuest } from './ticks.ts';
 
 const NAME = 'bench-pause';
 const PAUSE_MS_P50_MAX = 200;
@@ -15,19 +16,7 @@ const PAUSE_MS_P50_MAX = 200;
 export async function benchPause(cleanup: Cleanup, rounds: number): Promise<BenchRow> {
   const path = consolePath(NAME);
   await startOrdered(cleanup, NAME, { console: path });
-  const shell = await guestShell(cleanup, path);
-  let [lastMs, longestMs] = [0, 0];
-  shell.listen(() => {
-    const nowMs = performance.now();
-    longestMs = Math.max(longestMs, nowMs - lastMs);
-    lastMs = nowMs;
-  });
-  await shell.run('(while :; do echo .; usleep 5000; done) & :');
-  const longestDuring = async (work: () => Promise<unknown>): Promise<number> => {
-    longestMs = 0;
-    await work();
-    return longestMs;
-  };
+  const longestDuring = await tickingGuest(cleanup, path);
   const pauses: number[] = [];
   const others: number[] = [];
   for (let round = 0; round < rounds; round += 1) {

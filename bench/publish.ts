@@ -10,10 +10,11 @@ import { defineDomain } from '../test/lab/support/domains.ts';
 import { must, run, sh, timed, until } from '../test/lab/support/host.ts';
 import { type Cleanup, removeImage } from '../test/lab/support/images.ts';
 import { openJobs } from '../test/lab/support/restored.ts';
-import { consolePath, guestShell } from '../test/lab/support/shell.ts';
+import { consolePath } from '../test/lab/support/shell.ts';
 import { siphonJson } from '../test/lab/support/siphon.ts';
 import { cephWorker } from '../test/lab/worker/ceph-worker.ts';
 import { type BenchRow, median, pairedRatio, quantile, shuffled } from './row.ts';
+import { type LongestDuring, tickingGuest } from './ticks.ts';
 
 const NAME = 'bench-publish';
 const DISK = `vms/${NAME}`;
@@ -26,8 +27,7 @@ const deadline = { deadlineMs: 600_000 };
 interface Site {
   readonly set: SnapshotSet;
   readonly worker: Worker<CephMethods>;
-  /** The longest time without a sign of the guest while something is done, in ms. */
-  readonly longestDuring: (work: () => Promise<unknown>) => Promise<number>;
+  readonly longestDuring: LongestDuring;
 }
 
 export async function* benchPublish(options: { readonly rounds: number }) {
@@ -50,14 +50,7 @@ async function siteOf(cleanup: Cleanup): Promise<Site> {
   const console = consolePath(NAME);
   await defineDomain(cleanup, { name: NAME, console, disks: [{ kind: 'rbd', image: DISK }] });
   await must('virsh', '-q', 'start', NAME);
-  const shell = await guestShell(cleanup, console);
-  let [lastMs, longestMs] = [0, 0];
-  shell.listen(() => {
-    const nowMs = performance.now();
-    longestMs = Math.max(longestMs, nowMs - lastMs);
-    lastMs = nowMs;
-  });
-  await shell.run('(while :; do echo .; usleep 5000; done) & :');
+  const longestDuring = await tickingGuest(cleanup, console);
   const [set] = await siphonJson<SnapshotSet[]>('snapshot', 'create', NAME, '--quiesce', 'none');
   if (set === undefined) throw new Error(`no set of ${NAME}`);
   cleanup.after(() => run('siphon', ['snapshot', 'delete', set.id]));
@@ -67,11 +60,6 @@ async function siteOf(cleanup: Cleanup): Promise<Site> {
   const worker = cephWorker(users);
   cleanup.after(async () => await worker[Symbol.asyncDispose]());
   cleanup.after(() => rm(FILE, { force: true }));
-  const longestDuring = async (work: () => Promise<unknown>): Promise<number> => {
-    longestMs = 0;
-    await work();
-    return longestMs;
-  };
   return { set, worker, longestDuring };
 }
 

@@ -6,6 +6,7 @@ import { readExtents } from '../extents.ts';
 import type { Segment } from '../segments.ts';
 import { segmentsOf } from '../segments.ts';
 import { CHUNK_BYTES } from '../slots.ts';
+import { type Window, without } from '../windows.ts';
 
 /** A part of one chunk, to be looked at. */
 export interface Run {
@@ -85,8 +86,6 @@ export async function* changedPieces(
   for await (const runs of ahead(windows, look)) yield* piecesOf(runs);
 }
 
-type Window = readonly [offset: number, end: number];
-
 /** What objects held, and hold no more. */
 async function cutOff(image: Image, since: Since, [offset, end]: Window): Promise<Window[]> {
   const was = { offset, length: Math.min(end, since.sizeBytes) - offset, wholeObject: false };
@@ -100,19 +99,6 @@ async function cutOff(image: Image, since: Since, [offset, end]: Window): Promis
 
 const endsOf = (extents: readonly Extent[]) =>
   extents.map(([offset, length]): Window => [offset, offset + length]);
-
-/** Both sorted and disjoint. */
-export function* without(all: readonly Window[], holes: readonly Window[]): Generator<Window> {
-  for (const [offset, end] of all) {
-    let at = offset;
-    for (const [start, stop] of holes) {
-      if (stop <= at || start >= end) continue;
-      if (start > at) yield [at, start];
-      at = Math.max(at, stop);
-    }
-    if (at < end) yield [at, end];
-  }
-}
 
 function runOf(
   [offset, length, exists]: ChangedExtent,

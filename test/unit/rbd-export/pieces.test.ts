@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { piecesOf, type Run, without } from '../../../src/rbd-export/set/pieces.ts';
+import { piecesOf, type Run } from '../../../src/rbd-export/set/pieces.ts';
 import { CHUNK_BYTES } from '../../../src/rbd-export/slots.ts';
+import { without } from '../../../src/rbd-export/windows.ts';
 
 /** Scaled so that chunks have few bytes: a unit is a 16th of one. */
 const UNIT = CHUNK_BYTES / 16;

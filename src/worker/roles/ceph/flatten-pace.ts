@@ -4,6 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errno, flattenImage, type Image, isErrno } from 'ceph-napi';
 import { readExtents } from '../../../rbd-export/extents.ts';
+import { without } from '../../../rbd-export/windows.ts';
 
 /** How far ahead of the rate a turn may come: shorter ones would mostly start and stop. */
 const TURN_MS = 1000;
@@ -84,24 +85,5 @@ export class FlattenPace {
       this.#copiedBytes = Math.max(this.#copiedBytes, before + Math.min(end, offset) - start);
       if (end > offset) return;
     }
-  }
-}
-
-function* without(
-  all: Iterable<readonly [number, number]>,
-  less: Iterable<readonly [number, number]>,
-): Generator<readonly [number, number]> {
-  const cuts = [...less];
-  let next = 0;
-  for (const [offset, end] of all) {
-    let at = offset;
-    for (; next < cuts.length; next += 1) {
-      const [from = 0, to = 0] = cuts[next] ?? [];
-      if (from >= end) break;
-      if (from > at) yield [at, from];
-      at = Math.max(at, to);
-      if (to > end) break;
-    }
-    if (at < end) yield [at, end];
   }
 }

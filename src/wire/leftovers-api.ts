@@ -1,5 +1,7 @@
 // What a host that is gone has left in Ceph, as siphond's API has it.
 
+import type { WireError } from './errors.ts';
+
 /** POST /v1/leftovers -> JobLine…, done with LeftoversAnswer. */
 export interface LeftoversRequest {
   /** As it called itself; never this host. */
@@ -15,8 +17,10 @@ export interface Leftover {
   readonly set: string;
   /** When the host noted it last. */
   readonly atMs?: number;
-  readonly decision: 'removed' | 'would-remove' | 'stays';
+  /** `failed`: it should go, and could not; asking again may remove it. */
+  readonly decision: 'removed' | 'would-remove' | 'stays' | 'failed';
   readonly why: string;
+  readonly error?: WireError;
 }
 
 export interface LeftoversAnswer {

@@ -1,6 +1,7 @@
 // siphon reconcile --host NAME: what a host that is gone has left in Ceph is removed.
 
 import type { Command } from 'commander';
+import { ERROR_TABLE } from '../../wire/errors.ts';
 import type { Leftover, LeftoversAnswer, LeftoversRequest } from '../../wire/leftovers-api.ts';
 import { createClient } from '../client.ts';
 import { print, printJson } from '../output.ts';
@@ -30,12 +31,19 @@ async function reconcile({ host, dryRun, json }: Options): Promise<void> {
   const answer = await follow(createClient().watch('/v1/leftovers', request), host, screen);
   screen[Symbol.dispose]();
   const { leftovers } = answer as LeftoversAnswer;
-  if (json) return printJson(answer);
-  if (leftovers.length === 0) print(`${host} has left nothing`);
-  for (const each of leftovers) print(told(each));
+  if (json) printJson(answer);
+  else if (leftovers.length === 0) print(`${host} has left nothing`);
+  else for (const each of leftovers) print(told(each));
+  const failed = leftovers.find(({ error }) => error !== undefined)?.error;
+  if (failed !== undefined) process.exitCode = ERROR_TABLE[failed.code].exit;
 }
 
-const WORDS = { removed: 'removed', 'would-remove': 'would be removed', stays: 'stays' } as const;
+const WORDS = {
+  removed: 'removed',
+  'would-remove': 'would be removed',
+  stays: 'stays',
+  failed: 'could not be removed',
+} as const;
 
 function told({ kind, cluster, subject, set, decision, why }: Leftover): string {
   return [kind, `${cluster}:${subject}`, set, `${WORDS[decision]}: ${why}`].join('  ');

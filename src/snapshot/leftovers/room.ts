@@ -61,13 +61,12 @@ export class Leftovers {
         ...(await this.#entriesOf(cluster, host)),
         ...(await this.#importsOf(cluster, host)),
       ];
-      for (const { decision, remove, ...found } of all) {
+      for (const { remove, ...found } of all) {
         job.signal.throwIfAborted();
-        const { kind, why } = decision;
-        if (kind === 'remove' && !isDryRun) await remove();
-        const now = kind === 'stays' ? kind : isDryRun ? 'would-remove' : 'removed';
-        const told = { ...found, cluster: cluster.name, decision: now, why } as const;
-        if (now === 'removed') this.#parts.log.warn({ ...told, host }, 'a leftover is removed');
+        const outcome = await carriedOut(found.decision, isDryRun, remove);
+        const told = { ...found, cluster: cluster.name, ...outcome };
+        if (told.decision === 'removed')
+          this.#parts.log.warn({ ...told, host }, 'a leftover is removed');
         leftovers.push(told);
       }
     }
@@ -109,6 +108,23 @@ export class Leftovers {
       };
     });
   }
+}
+
+/** One that cannot be removed keeps none of the others. */
+async function carriedOut(
+  { kind, why }: LeftoverDecision,
+  isDryRun: boolean,
+  remove: Found['remove'],
+): Promise<Pick<Leftover, 'decision' | 'why' | 'error'>> {
+  if (kind === 'stays') return { decision: 'stays', why };
+  if (isDryRun) return { decision: 'would-remove', why };
+  try {
+    await remove();
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return { decision: 'failed', why: error.message, error: error.toWire() };
+  }
+  return { decision: 'removed', why };
 }
 
 async function removeEntry(

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { createJournal } from '../../../src/sidecar/journal.ts';
 import { decideEntry, decideImport, GONE_MS } from '../../../src/snapshot/leftovers/decide.ts';
 import { Leftovers } from '../../../src/snapshot/leftovers/room.ts';
+import { OperatingError } from '../../../src/wire/errors.ts';
 import type { Cluster } from '../../../src/wire/ports.ts';
 import type { FoundEntry } from '../../../src/wire/publish-protocol.ts';
 import { rowsInMemory } from '../sidecar/support/served.ts';
@@ -36,16 +37,21 @@ const entryOf = (host: string, image: string): FoundEntry => {
   return { ...what, client: 'client.3', at, pool: 'images', state: 'unnamed' };
 };
 
-function world() {
+const ALL = [entryOf('gone', 'one'), entryOf('other', 'two'), entryOf('here', 'three')];
+const BUSY = 'in use';
+
+function world(entries: readonly FoundEntry[] = ALL) {
   const calls: (readonly [method: string, params: unknown])[] = [];
   const answers: Readonly<Record<string, unknown>> = {
-    findEntries: [entryOf('gone', 'one'), entryOf('other', 'two'), entryOf('here', 'three')],
+    findEntries: entries,
     lookWhoUses: { users: [] },
   };
   const ceph = {
     call(method: string, params: unknown) {
       calls.push([method, params]);
-      return Promise.resolve(answers[method] ?? null);
+      const isBusy = method === 'removeClone' && JSON.stringify(params).includes(BUSY);
+      if (!isBusy) return Promise.resolve(answers[method] ?? null);
+      return Promise.reject(new OperatingError({ code: 'busy', op: 'remove', subject: BUSY }));
     },
   };
   const settings = { users: {} };
@@ -78,4 +84,16 @@ test('only of the host that is named, only when it is meant, and never of this o
     ['releaseSource', source],
   ]);
   assert.throws(() => room.begin({ host: 'here' }), { code: 'usage' });
+});
+
+test('one that cannot be removed is told, and keeps none of the others', async () => {
+  const { room } = world([entryOf('gone', BUSY), entryOf('gone', 'two')]);
+  const { leftovers } = await room.begin({ host: 'gone' }).ended;
+  assert.deepEqual(
+    leftovers.map(({ decision, error }) => [decision, error?.code]),
+    [
+      ['failed', 'busy'],
+      ['removed', undefined],
+    ],
+  );
 });

@@ -16,6 +16,7 @@ const getId = librados('int64_t rados_ioctx_get_id(rados_ioctx_t io)');
 const setNamespace = librados(
   'void rados_ioctx_set_namespace(rados_ioctx_t io, const char *nspace)',
 );
+const setFullTry = librados('void rados_set_pool_full_try(rados_ioctx_t io)');
 
 export class Pool extends Handle {
   readonly cluster: Cluster;
@@ -49,6 +50,14 @@ export class Pool extends Handle {
       if (namespace !== '') setNamespace.call(io, namespace);
       return new Pool(cluster, io, name, namespace);
     });
+  }
+
+  /**
+   * From now on what adds to a full pool fails at once (ENOSPC; EDQUOT by a quota), also in images that are opened then, and what
+   * removes goes through. Without it both wait until there is room (librados.h). Implements: rados_set_pool_full_try
+   */
+  failWhenFull(): void {
+    setFullTry.call(this.pointer);
   }
 
   /** Implements: rados_ioctx_destroy */

@@ -302,6 +302,32 @@ test('who may not write in the pool is told so, and nothing is left', async () =
   assert.deepEqual(await snapsOf(`${vms}/denied`).then((all) => all.length), 1);
 });
 
+const isFull = async (pool: string) =>
+  (await worker.call('lookAtPlace', { pool, namespace: '', image: 'any' }, soon)).isFull;
+
+test('in a full pool what adds fails at once, and what removes goes through', async () => {
+  const source = await disk('full');
+  const named = await make(source, 'before');
+  const size = (bytes: number, pool: string) =>
+    must('ceph', 'osd', 'pool', 'set-quota', pool, 'max_bytes', String(bytes));
+  for (const pool of [images, vms]) await size(1024, pool);
+  try {
+    await until('both are full', async () => (await isFull(images)) && (await isFull(vms)));
+    const to = { poolId, namespace: '', marked: 'siphon.full.vda' };
+    const asked = { to, entry: entryOf(source, 'full') };
+    await failing(worker.call('makeClone', asked, soon), 'exhausted', /EDQUOT/);
+    await failing(worker.call('makeCopy', asked, soon), 'exhausted', /EDQUOT/);
+    assert.deepEqual(await worker.call('removeClone', { at: to }, soon), { was: 'absent' });
+    await failing(worker.call('flattenClone', { at: named }, soon), 'exhausted', /EDQUOT/);
+    assert.deepEqual(await worker.call('removeClone', { at: named }, soon), { was: 'removed' });
+    assert.deepEqual(await worker.call('removeSnapshot', source, soon), { was: 'removed' });
+    assert.deepEqual(await snapsOf(`${vms}/full`), []);
+  } finally {
+    for (const pool of [images, vms]) await size(0, pool);
+  }
+  await until('there is room', async () => !(await isFull(images)) && !(await isFull(vms)));
+});
+
 test('a worker that is killed in a flatten: the next goes on with it', async () => {
   await sh(`head -c 128M /dev/urandom >${scratch}/big
     rbd import --no-progress ${scratch}/big ${vms}/big`);

@@ -6,8 +6,8 @@ import type { DiskAt } from '../../../wire/worker-protocol.ts';
 import { during, type Step } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 
-/** By name or id, in an RBD namespace. @throws OperatingError not-found: there is no such pool */
-export function openPool(
+/** By name or id, in an RBD namespace; nothing waits for a full one. @throws OperatingError not-found: there is no such pool */
+export async function openPool(
   session: Session,
   pool: string | number,
   namespace: string,
@@ -15,7 +15,9 @@ export function openPool(
   const subject = typeof pool === 'number' ? `pool ${pool}` : `pool '${pool}'`;
   const missing = `there is no ${subject} in cluster ${session.fsid}`;
   const step = stepOf(session, 'open pool', subject, missing, 'ceph osd pool ls detail');
-  return during(step, () => session.cluster.openPool(pool, namespace));
+  const open = await during(step, () => session.cluster.openPool(pool, namespace));
+  open.failWhenFull();
+  return open;
 }
 
 /** By name or id, read-only unless said. @throws OperatingError not-found: there is no such image, or no snapshot `snap` of it */

@@ -37,7 +37,7 @@ before(async () => {
     qemu-img create -q -f qcow2 $file 1M
     truncate -s 96M $file
     dd if=/dev/urandom of=$file bs=1M count=20 seek=40 conv=notrunc status=none
-    rbd import --no-progress $file ${DISKS.vda}
+    rbd import --no-progress --object-size 1M $file ${DISKS.vda}
     head -c 5000192 /dev/urandom | rbd import --no-progress - ${DISKS.vdb}
     rm $file`);
   for (const image of Object.values(DISKS)) cleanup.after(() => removeImage(image));
@@ -168,6 +168,25 @@ test('a full pool is gone round by a file, and not by a copy', async () => {
   assert.deepEqual([await imagesIn(), await entriesIn()], [[], '']);
 });
 
+test('a flatten keeps to the rate of the config', async () => {
+  await configure(`${folderConfig(FOLDER)}
+publish.flatten_rate = "4MiB"`);
+  try {
+    const words = ['--to', pool, '--devices', 'vda', '--name', 'slow', '--wait'];
+    assert.equal((await publish(...words)).images[0]?.isIndependent, true);
+    const jobs = await siphonJson<JobsAnswer['jobs']>('jobs');
+    const job = jobs.find(({ kind }) => kind === 'publish-flatten');
+    const tookMs = (job?.updatedAtMs ?? 0) - (job?.createdAtMs ?? 0);
+    // Of 20 MiB: a second's worth may come ahead, and ten objects that are in flight.
+    assert.ok(tookMs > 1500, `it was held back: ${tookMs} ms`);
+    await sh(`cmp <(rbd export --no-progress ${DISKS.vda}@siphon.${set} -) \
+      <(rbd export --no-progress ${pool}/slow@snap -)`);
+    await removeImage(`${pool}/slow`);
+  } finally {
+    await configure(folderConfig(FOLDER));
+  }
+});
+
 test('the cluster itself flattens, where its manager may be asked, and lives through it', async () => {
   const words = ['--to', pool, '--devices', 'vdb', '--name', 'queued', '--wait'];
   const { images } = await publish(...words, '--flatten', 'cluster');
@@ -235,18 +254,23 @@ async function comes(step: string, fromMs: number, over: AbortSignal): Promise<v
   }
 }
 
+/** Kills siphond there, or after it; all has come to its end then. */
+async function killAt(step: string, ...words: readonly string[]): Promise<void> {
+  const over = new AbortController();
+  const fromMs = Date.now();
+  const pid = await siphondPid();
+  const command = ['publish', set, ...words, '--json'];
+  const asked = siphon(...command).finally(() => over.abort());
+  await comes(step, fromMs, over.signal);
+  process.kill(pid, 'SIGKILL');
+  await answering();
+  assertAnswered(await asked);
+  await until('it is brought to an end', async () => (await openJobs()).length === 0, 90);
+}
+
 for (const step of ['writing', 'naming']) {
   test(`siphond dies at "${step}": all files, or none`, async () => {
-    const over = new AbortController();
-    const fromMs = Date.now();
-    const pid = await siphondPid();
-    const words = ['--to', 'file', '--name', 'killed', '--json'];
-    const asked = siphon('publish', set, ...words).finally(() => over.abort());
-    await comes(step, fromMs, over.signal);
-    process.kill(pid, 'SIGKILL');
-    await answering();
-    assertAnswered(await asked);
-    await until('it is brought to an end', async () => (await openJobs()).length === 0, 90);
+    await killAt(step, '--to', 'file', '--name', 'killed');
     const found = await readdir(FOLDER);
     if (found.length > 0) {
       assert.deepEqual(found.toSorted(), ['killed-vda.qcow2', 'killed-vdb.qcow2']);
@@ -255,3 +279,25 @@ for (const step of ['writing', 'naming']) {
     await assertFiles((await publish('--to', 'file', '--name', 'killed')).files);
   });
 }
+
+test('siphond dies while it copies, since it may not clone: all images, or none', async () => {
+  await grant(`allow r class-read pool=vms, profile rbd pool=${pool}`);
+  try {
+    const words = ['--to', pool, '--name', 'copied'];
+    await killAt('copying', ...words);
+    const found = await imagesIn();
+    if (found.length > 0) assert.equal(found.length, 2);
+    for (const image of found) await removeImage(`${pool}/${image}`);
+    assert.equal(await entriesIn(), '');
+    const { images } = await publish(...words);
+    assert.deepEqual([...new Set(images.map(({ way }) => way))], ['copied']);
+    for (const { target, image } of images) {
+      const disk = DISKS[target as keyof typeof DISKS];
+      await sh(`cmp <(rbd export --no-progress ${disk}@siphon.${set} -) \
+        <(rbd export --no-progress ${pool}/${image}@snap -)`);
+      await removeImage(`${pool}/${image}`);
+    }
+  } finally {
+    await grant('profile rbd');
+  }
+});

@@ -191,23 +191,49 @@ async function comes(step: string, fromMs: number, over: AbortSignal): Promise<v
   }
 }
 
+/** Kills siphond there, or after it; gives the set, when all has come to its end. */
+async function killAt(step: string, image: string, how: string): Promise<string> {
+  const set = await takeSet();
+  const pid = await siphondPid();
+  const over = new AbortController();
+  const fromMs = Date.now();
+  const words = ['--to', pool, '--name', image, how, '--json'];
+  const asked = siphon('publish', set, ...words).finally(() => over.abort());
+  await comes(step, fromMs, over.signal);
+  process.kill(pid, 'SIGKILL');
+  await answering();
+  assertAnswered(await asked);
+  await jobsEnd();
+  return set;
+}
+
 for (const [index, step] of steps().entries()) {
   test(`kill ${index} of seed ${SEED}: siphond dies at "${step}"`, async () => {
-    const set = await takeSet();
-    const pid = await siphondPid();
     const image = `killed${++names}`;
-    const over = new AbortController();
-    const fromMs = Date.now();
-    const words = ['--to', pool, '--name', image, '--wait', '--json'];
-    const asked = siphon('publish', set, ...words).finally(() => over.abort());
-    await comes(step, fromMs, over.signal);
-    process.kill(pid, 'SIGKILL');
-    await answering();
-    assertAnswered(await asked);
-    await jobsEnd();
+    const set = await killAt(step, image, '--wait');
     const count = await assertAllOrNone(set, image);
     if (step === 'naming' || step === 'flattening') assert.equal(count, guest.images.length);
     await publishesAnew(set, image);
+  });
+}
+
+for (let index = 0; index < (IS_SOAK ? 12 : 1); index += 1) {
+  const step = (['cloning', 'naming'] as const)[(SEED + index) % 2] ?? 'naming';
+  test(`kill ${index} of seed ${SEED}: siphond dies at "${step}" of images that stay clones`, async () => {
+    const image = `linked${++names}`;
+    const set = await killAt(step, image, '--no-flatten');
+    const found = await imagesIn();
+    if (step === 'naming' || found.length > 0) assert.equal(found.length, TARGETS.length);
+    assert.equal((await entriesIn()).split('\n').filter(Boolean).length, found.length);
+    for (const [at, disk] of guest.images.entries()) {
+      const children = found.length === 0 ? '' : `${pool}/${image}-${TARGETS[at]}`;
+      assert.equal(await must('rbd', 'children', '--all', `${disk}@siphon.${set}`), children);
+    }
+    await must('siphon', 'snapshot', 'delete', set);
+    for (const each of found) await must('siphon', 'flatten', `${pool}/${each}`);
+    for (const disk of guest.images) assert.deepEqual(await snapsOf(disk), []);
+    for (const each of found) await removeImage(`${pool}/${each}`);
+    assert.equal(await entriesIn(), '');
   });
 }
 

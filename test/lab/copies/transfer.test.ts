@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readFile, stat, truncate } from 'node:fs/promises';
 import { before, test } from 'node:test';
 import type { JobsAnswer, SnapshotsAnswer } from '../../../src/wire/api.ts';
+import type { LeftoversAnswer } from '../../../src/wire/leftovers-api.ts';
 import { defineDomain } from '../support/domains.ts';
 import { becomes, must, run, sh, until } from '../support/host.ts';
 import { fileCleanup, freshPool, removeImage } from '../support/images.ts';
@@ -126,34 +127,58 @@ async function ends(command: ReturnType<typeof spawn>): Promise<void> {
   if (command.exitCode === null) await once(command, 'exit');
 }
 
-test('an import goes on after siphond was killed, and is undone when it is cancelled', async () => {
-  const file = `${FOLDER}/full`;
-  const part = (await readFile(file)).subarray(0, 30_000_000);
-  // Not all of it, so that it cannot be done before it is interrupted.
-  const begin = (name: string) => {
-    const args = ['import', '-', '--to', pool, '--name', name];
-    const command = spawn('siphon', args, { stdio: ['pipe', 'ignore', 'ignore'] });
-    command.stdin.on('error', () => undefined); // whom it is for is gone
-    command.stdin.write(part);
-    return command;
-  };
-  const isWritten = async () => {
+/** Not all of it, so that it cannot be done before it is interrupted. */
+async function begin(name: string) {
+  const part = (await readFile(`${FOLDER}/full`)).subarray(0, 30_000_000);
+  const args = ['import', '-', '--to', pool, '--name', name];
+  const command = spawn('siphon', args, { stdio: ['pipe', 'ignore', 'ignore'] });
+  command.stdin.on('error', () => undefined); // whom it is for is gone
+  command.stdin.write(part);
+  await until('it writes', async () => {
     const [job] = await jobsOf('import');
     return job?.state === 'open' && job.step === 'write';
-  };
-  const first = begin('killed');
-  await until('it writes', isWritten);
+  });
+  return command;
+}
+
+const openImports = async () => (await jobsOf('import')).filter(({ state }) => state === 'open');
+
+test('an import goes on after siphond was killed, and is undone when it is cancelled', async () => {
+  const first = await begin('killed');
   process.kill(await siphondPid(), 'SIGKILL');
   await ends(first);
   await answering();
+  const file = `${FOLDER}/full`;
   const copy = await siphonJson<KeptSet>('import', file, '--to', pool, '--name', 'killed');
   await assertCopy(copy, sets[0]);
   await must('siphon', 'snapshot', 'delete', copy.id);
-  const second = begin('cancelled');
-  await until('it writes', isWritten);
+  const second = await begin('cancelled');
   const [job] = await jobsOf('import');
   await must('siphon', 'jobs', '--cancel', job?.id ?? '');
   await ends(second);
   await becomes(async () => sh(`rbd ls ${pool} | grep -c -e import -e cancelled || true`), '0', 90);
-  await becomes(async () => (await jobsOf('import')).filter(({ state }) => state === 'open'), []);
+  await becomes(openImports, []);
+});
+
+test('what a host that is gone has imported in part goes when an operator says so', async () => {
+  await ends(await begin('left'));
+  const images = () => sh(`rbd ls ${pool} | grep siphon.import. || true`);
+  assert.notEqual(await images(), '');
+  const reconcile = async () => {
+    const { leftovers } = await siphonJson<LeftoversAnswer>('reconcile', '--host', 'gone-host');
+    return leftovers.map(({ kind, decision }) => `${kind} ${decision}`);
+  };
+  assert.deepEqual(await reconcile(), [], 'it is of this host');
+  const note = (host: string, atMs: number) =>
+    sh(`key=$(rados -p ${pool} listomapkeys siphon.imports)
+      rados -p ${pool} getomapval siphon.imports $key ${FOLDER}/note >/dev/null
+      rados -p ${pool} setomapval siphon.imports $key \
+        "$(jq -c '.host = "${host}" | .atMs = ${atMs}' ${FOLDER}/note)"`);
+  await note('gone-host', Date.now());
+  assert.deepEqual(await reconcile(), ['import stays'], 'it may come back');
+  await note('gone-host', 1);
+  await becomes(reconcile, ['import removed']);
+  assert.equal(await images(), '');
+  assert.equal(await sh(`rados -p ${pool} listomapkeys siphon.imports`), '');
+  await becomes(openImports, [], 90);
 });

@@ -51,6 +51,8 @@ export interface PublishSource {
   readonly sizeBytes: number;
   /** Of the snapshot's image: 0 is one without a parent. */
   readonly ancestors: number;
+  /** Whether this user may write among the snapshot's children: without that a clone of format 2 can neither be made nor removed. */
+  readonly mayClone: boolean;
   /** Its first bytes are those of an encrypted disk. */
   readonly isEncrypted: boolean;
 }

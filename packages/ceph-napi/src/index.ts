@@ -62,6 +62,7 @@ export {
   removeNamespace,
 } from './namespaces.ts';
 export { type NotifyAnswer, type NotifyResult, notifyWatchers, type WatcherId } from './notify.ts';
+export { callMethod } from './object-class.ts';
 export {
   breakObjectLock,
   listObjectLockers,

@@ -74,7 +74,7 @@ export type PublishDecision =
 export function decidePublish(
   plan: PublishPlan,
   image: PlannedImage,
-  facts: Pick<PublishSource, 'isEncrypted' | 'ancestors'> &
+  facts: Pick<PublishSource, 'isEncrypted' | 'ancestors' | 'mayClone'> &
     Pick<PublishPlace, 'isNameTaken' | 'isFull' | 'format'>,
   way: PublishWay = 'native',
 ): PublishDecision {
@@ -97,6 +97,12 @@ export function decidePublish(
     return { kind: 'refuse', error, isFinal: false };
   }
   if (way === 'copied') return { kind: 'go', depth: 1 };
+  if (facts.format === 2 && !facts.mayClone) {
+    const why = `the publish user may not clone from pool ${image.disk.pool}`;
+    const hint = 'siphon doctor --caps prints what lets it: profile rbd-read-only there.';
+    const error = { code: 'denied', op: 'publish', subject, why, hint } as const;
+    return { kind: 'refuse', error, isFinal: false };
+  }
   const depth = facts.ancestors + 1;
   if (depth > DEPTH_HARD) {
     const why = `disk ${image.target} has ${facts.ancestors} images above it, and ${DEPTH_HARD - 1} are the most`;

@@ -161,7 +161,9 @@ test('an import goes on after siphond was killed, and is undone when it is cance
 });
 
 test('what a host that is gone has imported in part goes when an operator says so', async () => {
-  await ends(await begin('left'));
+  const command = await begin('left');
+  command.kill('SIGKILL'); // one whose input ends says that there is no more to come
+  await ends(command);
   const images = () => sh(`rbd ls ${pool} | grep siphon.import. || true`);
   assert.notEqual(await images(), '');
   const reconcile = async () => {

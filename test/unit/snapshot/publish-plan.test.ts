@@ -56,6 +56,7 @@ const FACTS = {
   isFull: false,
   isEncrypted: false,
   ancestors: 0,
+  mayClone: true,
   format: 2,
 } as const;
 type Facts = Parameters<typeof decidePublish>[2];
@@ -127,6 +128,9 @@ test('the same pool comes first, unless it is full; then a file, where there may
 test('a full pool may be gone round, a name that is taken and an encrypted disk may not', () => {
   const full = decide({ isFull: true });
   assert.ok(full.kind === 'refuse' && !full.isFinal && full.error.code === 'exhausted');
+  const denied = decide({ mayClone: false });
+  assert.ok(denied.kind === 'refuse' && !denied.isFinal && denied.error.code === 'denied');
+  assert.equal(decide({ mayClone: false, format: 1 }).kind, 'go');
   const deep = decide({ ancestors: DEPTH_HARD });
   assert.ok(deep.kind === 'refuse' && !deep.isFinal);
   for (const facts of [{ isNameTaken: true }, { isEncrypted: true }]) {

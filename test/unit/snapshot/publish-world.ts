@@ -57,7 +57,7 @@ export class PublishWorld {
   readonly fakes: Fakes = {
     status: () => ({ client: this.client, fsid: '' }),
     dropLock: () => ({ was: 'absent' }),
-    lookAtSource: () => ({ sizeBytes: 4096, ancestors: 0, isEncrypted: false }),
+    lookAtSource: () => ({ sizeBytes: 4096, ancestors: 0, mayClone: true, isEncrypted: false }),
     lookAtPlace: ({ image }) => ({
       poolId: 5,
       isNameTaken: this.images.has(image),

@@ -1,9 +1,12 @@
 // What has to be known of a snapshot, and of where it goes, before an image is made of it.
 
 import {
+  callMethod,
+  errno,
   type Image,
   ImageReader,
   type ImageRef,
+  isErrno,
   listImages,
   listWatchers,
   type Pool,
@@ -34,8 +37,23 @@ export async function lookAtSource(
   return await inImage(session, image, 'look at snapshot', `${imageId}@${snap}`, async () => ({
     sizeBytes: await image.size(),
     ancestors: await countAncestors(session, image),
+    mayClone: await mayClone(pool, imageId),
     isEncrypted: await isEncrypted(image),
   }));
+}
+
+/**
+ * librbd notes a clone at its parent when the clone is there already, and removes none that it cannot strike out there: who may not has
+ * to be told before. Without input the method changes nothing (cls_rbd.cc: EINVAL).
+ */
+async function mayClone(pool: Pool, imageId: string): Promise<boolean> {
+  try {
+    await callMethod(pool, `rbd_header.${imageId}`, { class: 'rbd', name: 'child_detach' });
+  } catch (error) {
+    if (isErrno(error, errno.EPERM)) return false;
+    if (!isErrno(error, errno.EINVAL)) throw error;
+  }
+  return true;
 }
 
 export async function lookAtPlace(session: Session, to: ImageAt): Promise<PublishPlace> {

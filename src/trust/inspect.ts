@@ -3,6 +3,7 @@
 import type { Qcow2Header } from '../domain/qcow2-header.ts';
 import { INCOMPATIBLE, parseQcow2Header } from '../domain/qcow2-header.ts';
 import type { DiskFormat } from '../wire/vocabulary.ts';
+import { foreignFormat, hasPartitionTable, isIso, partitionFault } from './foreign.ts';
 
 export type Inspection =
   | { readonly kind: 'raw'; readonly virtualSizeBytes: number }
@@ -18,18 +19,6 @@ const ACCEPTED_INCOMPATIBLE =
 const MAGIC_BYTES = 4;
 const L1_ENTRY_BYTES = 8;
 const SECTOR_BYTES = 512;
-
-/** Formats that a reader which guesses would take for themselves. Names as qemu-img's. */
-const FOREIGN: readonly { readonly name: string; readonly at: number; readonly magic: Buffer }[] = [
-  { name: 'qed', at: 0, magic: Buffer.from('QED\0') },
-  { name: 'vmdk', at: 0, magic: Buffer.from('KDMV') },
-  { name: 'vmdk', at: 0, magic: Buffer.from('COWD') },
-  { name: 'vmdk', at: 0, magic: Buffer.from('# Disk DescriptorFile') },
-  { name: 'vpc', at: 0, magic: Buffer.from('conectix') },
-  { name: 'vhdx', at: 0, magic: Buffer.from('vhdxfile') },
-  { name: 'vdi', at: 64, magic: Buffer.from([0x7f, 0x10, 0xda, 0xbe]) },
-  { name: 'luks', at: 0, magic: Buffer.from('LUKS\xba\xbe', 'latin1') },
-];
 
 /**
  * Decides on the first bytes of a source of `sizeBytes`: {@link INSPECT_HEAD_BYTES} of it, or all. A qcow2 that leans on another file,
@@ -48,6 +37,8 @@ export function inspectHead(
   if (header.kind === 'truncated') return refused('its qcow2 header is truncated');
   if (header.kind === 'malformed')
     return refused(`its qcow2 header is malformed: ${header.reason}`);
+  if (isIso(head)) return refused('its bytes are qcow2, and an ISO image as well');
+  if (hasPartitionTable(head)) return refused('its bytes are qcow2, and a boot sector as well');
   const fault = faultOf(header, sizeBytes);
   if (fault !== undefined) return refused(`its qcow2 header ${fault}`);
   return { kind: 'qcow2', virtualSizeBytes: header.virtualSizeBytes };
@@ -55,15 +46,20 @@ export function inspectHead(
 
 function inspectRaw(head: Uint8Array, sizeBytes: number, declared?: DiskFormat): Inspection {
   if (declared === 'qcow2') return refused('its bytes are not qcow2, but its disk_format is');
-  const foreign = FOREIGN.find(({ at, magic }) =>
-    magic.equals(head.subarray(at, at + magic.length)),
-  );
-  if (foreign !== undefined && declared !== 'raw') {
-    return refused(
-      `its bytes are ${foreign.name}, and no disk_format says that this is a raw disk`,
-    );
+  const fault = declared === 'raw' ? undefined : rawFaultOf(head);
+  if (fault !== undefined) {
+    return refused(`its bytes are ${fault}, and no disk_format says that this is a raw disk`);
   }
   return { kind: 'raw', virtualSizeBytes: Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES };
+}
+
+/** As what else it could be read; undefined if as nothing. */
+function rawFaultOf(head: Uint8Array): string | undefined {
+  const foreign = foreignFormat(head);
+  if (foreign !== undefined) return foreign;
+  if (isIso(head) || !hasPartitionTable(head)) return undefined;
+  const fault = partitionFault(head);
+  return fault && `those of a disk whose partition table is not in order (${fault})`;
 }
 
 /** What of the header forbids its use; undefined if nothing does. */

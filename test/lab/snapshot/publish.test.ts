@@ -266,6 +266,14 @@ test('a name that is taken stays whose it is; an image that is not marked is nev
   assert.ok((await nameList(images)).includes('base'));
 });
 
+test('an image that got another name after its set is found by its id', async () => {
+  const source = await disk('renamed');
+  await must('rbd', 'rename', `${vms}/renamed`, `${vms}/other`);
+  const at = await make(source, 'renamed');
+  await flatten(at, source);
+  await sameBytes(`${images}/renamed@snap`);
+});
+
 test('encrypted disks are told by their first bytes', async () => {
   for (const [name, magic] of [
     ['luks', 'LUKS\\xba\\xbe'],

@@ -11,6 +11,7 @@ import type { Domain } from '../domain/domain.ts';
 import type { EvictAnswer, EvictRequest, PathAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { JobProgress } from '../wire/journal.ts';
+import type { Quarantined } from '../wire/quarantine-api.ts';
 import { formatSource, parseSource } from '../wire/source.ts';
 import type { DiskFormat, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
@@ -24,6 +25,7 @@ import type { WarmAsk } from './fill-work.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { createOverlays, type Overlays } from './overlays.ts';
 import type { CacheParts } from './parts.ts';
+import { NONE, Quarantine, type QuarantineDecision } from './quarantine.ts';
 import { type Recovery, recover } from './recover.ts';
 import { noBase, severalBases } from './refusals.ts';
 import { basesNamed } from './selector.ts';
@@ -57,6 +59,8 @@ export interface Cache {
   pin(base: string): Promise<BaseView>;
   unpin(base: string): Promise<BaseView>;
   evict(request: EvictRequest): Promise<EvictAnswer>;
+  /** What failed its check and was moved aside. @throws OperatingError */
+  quarantined(): Promise<readonly Quarantined[]>;
   warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill>;
   /** No SQL, no file, no Ceph. Take the lease first: then what is present stays. */
   presence(ids: SourceIds): Presence;
@@ -83,13 +87,15 @@ class CacheOfParts implements Cache {
   readonly #filler: Filler;
   readonly #readers: ChainReaders;
   readonly #overlays: Overlays;
+  readonly #quarantine: Quarantine;
 
   constructor(parts: CacheParts) {
     this.#parts = parts;
     this.#readers = chainReaders(parts);
     this.#overlays = createOverlays(parts, this.#readers);
     this.#evictor = new Evictor(parts, this.#overlays);
-    this.#filler = new Filler(parts, this.#evictor);
+    this.#quarantine = new Quarantine(parts);
+    this.#filler = new Filler(parts, this.#evictor, this.#quarantine);
     this.leases = createLeases(parts);
   }
 
@@ -125,7 +131,11 @@ class CacheOfParts implements Cache {
     return this.#view(row);
   }
 
-  async evict({ dryRun, bases }: EvictRequest): Promise<EvictAnswer> {
+  quarantined(): Promise<readonly Quarantined[]> {
+    return this.#quarantine.list();
+  }
+
+  async evict({ dryRun, bases, isQuarantine }: EvictRequest): Promise<EvictAnswer> {
     const wish = await this.#wishOf(bases);
     const planned = await this.#evictor.plan(wish);
     const names = new Map(this.#parts.catalogue.bases.all().map(({ id, name }) => [id, name]));
@@ -136,8 +146,20 @@ class CacheOfParts implements Cache {
       return { base: id, name: name === undefined ? id : formatSource(name), ...rest };
     });
     const going = decided.filter(({ decision }) => decision === 'evict');
-    const freedBytes = going.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0);
-    return { dryRun, decisions, freedBytes };
+    const quarantine = bases === undefined ? await this.#age(dryRun, isQuarantine === true) : [];
+    const freed = [...going, ...quarantine].map(({ allocatedBytes }) => allocatedBytes);
+    return {
+      dryRun,
+      decisions,
+      quarantine,
+      freedBytes: freed.reduce((sum, each) => sum + each, 0),
+    };
+  }
+
+  async #age(dryRun: boolean, isAll: boolean): Promise<readonly QuarantineDecision[]> {
+    const limits = isAll ? NONE : undefined;
+    const going = await (dryRun ? this.#quarantine.plan(limits) : this.#quarantine.trim(limits));
+    return isAll ? going.map((each) => ({ ...each, reason: 'it was asked for' })) : going;
   }
 
   warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill> {

@@ -6,10 +6,11 @@ import { codeOfErrno, OperatingError } from '../wire/errors.ts';
 import type { FileFacts } from './catalogue/bases.ts';
 
 const PARTIAL_FOLDER = '.partial';
+const QUARANTINE_FOLDER = '.quarantine';
 /** QEMU runs as another user, and must pass through. */
 const FOLDER_MODE = 0o755;
 const BASE_MODE = 0o644;
-/** Nobody but siphon looks at what is not complete. */
+/** Nobody but siphon looks at what is not complete, or not what it must be. */
 const PARTIAL_MODE = 0o700;
 /** st_blocks counts these, whatever the file system's block is (stat(2)). */
 const STAT_BLOCK_BYTES = 512;
@@ -23,11 +24,18 @@ export function partialPath(root: string, jobId: string): string {
   return join(root, PARTIAL_FOLDER, jobId);
 }
 
-/** Makes the cache's folder and that of partial files. */
+/** Where what failed its check is kept: on the same file system, under names that are no bases'. */
+export function quarantineFolder(root: string): string {
+  return join(root, QUARANTINE_FOLDER);
+}
+
+/** Makes the cache's folder, and those of partial files and of the quarantine. */
 export async function prepareFolders(root: string): Promise<void> {
   await onDisk('make folder', root, async () => {
     await mkdir(root, { recursive: true, mode: FOLDER_MODE });
-    await mkdir(join(root, PARTIAL_FOLDER), { recursive: true, mode: PARTIAL_MODE });
+    for (const folder of [join(root, PARTIAL_FOLDER), quarantineFolder(root)]) {
+      await mkdir(folder, { recursive: true, mode: PARTIAL_MODE });
+    }
   });
 }
 
@@ -109,11 +117,11 @@ export async function onDisk<T>(op: string, subject: string, work: () => Promise
 async function foldersIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   return entries
-    .filter((each) => each.isDirectory() && each.name !== PARTIAL_FOLDER)
+    .filter((each) => each.isDirectory() && !each.name.startsWith('.'))
     .map(({ name }) => join(folder, name));
 }
 
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   await using folder = await open(path, 'r');
   await folder.sync();
 }

@@ -11,6 +11,7 @@ import type { FillProgress } from '../wire/worker-protocol.ts';
 import { bytesToFree, type RoomFacts, reservationOf } from './admit.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 import type { Evictor } from './evict-run.ts';
+import { partialPath } from './files.ts';
 import {
   type CheckData,
   checkBase,
@@ -23,6 +24,7 @@ import {
 } from './fill-work.ts';
 import { judgeBase, mergeVerification } from './judge.ts';
 import type { CacheParts } from './parts.ts';
+import { NONE, type Quarantine } from './quarantine.ts';
 import { contradicted, pausedFills, restless, unnameable, wrongFormat } from './refusals.ts';
 import { roomFacts, type SpacePromise, withRoom } from './room.ts';
 import { Turns } from './turns.ts';
@@ -72,12 +74,14 @@ const ASKED_ANEW = 'an operator doubts its bytes, and it is filled anew';
 export class Filler {
   readonly #parts: CacheParts;
   readonly #evictor: Evictor;
+  readonly #quarantine: Quarantine;
   readonly #turns: Turns;
   readonly #leads = new Map<string, Lead>();
 
-  constructor(parts: CacheParts, evictor: Evictor) {
+  constructor(parts: CacheParts, evictor: Evictor, quarantine: Quarantine) {
     this.#parts = parts;
     this.#evictor = evictor;
+    this.#quarantine = quarantine;
     this.#turns = new Turns(() => parts.settings.fillConcurrency);
   }
 
@@ -264,6 +268,9 @@ export class Filler {
       return this.#parts.journal.begin('fill', subject, data);
     }
     const neededBytes = reservationOf(facts.usedBytes ?? facts.sizeBytes);
+    const { freeBytes, reserveBytes } = this.room();
+    // Of less use than any base.
+    if (freeBytes - reserveBytes < neededBytes) await this.#quarantine.trim(NONE);
     const begin = () => this.#begin(lead, subject, neededBytes);
     return withRoom({ subject, neededBytes }, this.#evictor, () => this.room(), begin);
   }
@@ -303,15 +310,30 @@ export class Filler {
     }
   }
 
+  /** What was read and is not what it must be. That it cannot be kept changes nothing of the failure. */
+  async #setAside({ facts }: Want, job: Job, error: unknown): Promise<void> {
+    if (!isCorrupt(error)) return;
+    const partial = partialPath(this.#parts.settings.path, job.id);
+    const note = { source: formatSource(facts.name), why: error.why };
+    await this.#quarantine.take(partial, job.id, note).catch(rethrowDefect);
+  }
+
   /** Undoes, then tells. Where the undo fails too the job stays open, and the next start undoes it. */
   async #failed({ want, mode }: Lead, job: Job, error: unknown): Promise<void> {
-    if (mode === 'fill') await undoFill(this.#parts, want.id, job.id);
+    if (mode === 'fill') {
+      await this.#setAside(want, job, error);
+      await undoFill(this.#parts, want.id, job.id);
+    }
     if (!(error instanceof OperatingError)) return;
     const { properties, operatorDigests } = want.ask;
     const isOwnRecord = properties === undefined && operatorDigests === undefined;
     if (mode === 'check' && error.code === 'corrupt' && isOwnRecord) this.#damaged(want, error.why);
     job.failed(error.toWire());
   }
+}
+
+function isCorrupt(error: unknown): error is OperatingError {
+  return error instanceof OperatingError && error.code === 'corrupt';
 }
 
 function fillOf(lead: Lead, job: Job, done: Promise<Base>): Fill {

@@ -6,6 +6,7 @@ import type { Clusters, StartFillWorker } from '../wire/ports.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { DiskFormat, SourceProperties } from '../wire/vocabulary.ts';
 import type { Catalogue } from './catalogue/open.ts';
+import type { QuarantineLimits } from './quarantine.ts';
 
 export interface CacheSettings {
   /** Where bases are written. */
@@ -20,6 +21,8 @@ export interface CacheSettings {
   readonly rawBecomes: DiskFormat;
   /** Where overlays lie; besides, they are looked for where domains' disks lie. */
   readonly overlayFolders: readonly string[];
+  /** How long what failed its check is kept, and how much of it. */
+  readonly quarantine: QuarantineLimits;
   /** How many fills run at once; as many more may run for the hook. */
   readonly fillConcurrency: number;
   /** How long one fill may take before it is given up. */

@@ -26,7 +26,7 @@ type Accepted = { readonly kind: 'raw' | 'qcow2'; readonly virtualSizeBytes: num
 
 /**
  * Writes the source to `spec.partialPath`, checked, complete and fsynced; the folder's entry is the caller's to fsync. Nothing
- * is left there when it rejects.
+ * is left there when it rejects, unless by `corrupt`: then what was read.
  * @throws OperatingError `refused` (format), `corrupt` (digest, signature), `not-found` (removed, also meanwhile), `exhausted` (disk full),
  *   `cancelled`, `unavailable`, `denied`, `mismatch`.
  */
@@ -37,7 +37,12 @@ export async function exportImage(
   return await run(spec, options, async ({ source, hashing, head }) => {
     await using file = await PartialFile.create(spec.partialPath);
     const sink = sinkFor(spec, file, head, source.sizeBytes);
-    const { verdict, allocatedBytes } = await transfer(spec, options, source, hashing, sink);
+    const { verdict, allocatedBytes } = await transfer(spec, options, source, hashing, sink).catch(
+      (error: unknown) => {
+        if (error instanceof OperatingError && error.code === 'corrupt') file.keep();
+        throw error;
+      },
+    );
     file.keep();
     return {
       sourceFormat: head.kind,

@@ -130,6 +130,9 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
     get reserveBytes() {
       return config.cache.reserveBytes;
     },
+    get quarantine() {
+      return config.cache.quarantine;
+    },
     get rawBecomes() {
       return config.cache.rawBecomes;
     },

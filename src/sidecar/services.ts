@@ -68,6 +68,7 @@ export function bindServices(parts: ServiceParts): Services {
     getBase: (base) => cache.get(base),
     pin: (base) => cache.pin(base),
     unpin: (base) => cache.unpin(base),
+    listQuarantine: async () => ({ files: await cache.quarantined() }),
     evict: (request) => cache.evict(request),
     start: (domain) => startDomain(parts.start, domain),
     async takeSnapshots({ domains, ...wanted }) {

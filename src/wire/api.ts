@@ -5,6 +5,7 @@ import type { WireError } from './errors.ts';
 import type { Evaluation, Retained } from './evaluation.ts';
 import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
+import type { Quarantined } from './quarantine-api.ts';
 import type { NextRun } from './schedule.ts';
 import type {
   Ability,
@@ -73,9 +74,13 @@ export interface PinRequest {
 export interface EvictRequest {
   readonly dryRun: boolean;
   readonly bases?: readonly string[];
+  /** All that failed its check, too, and not only what is there for too long. */
+  readonly isQuarantine?: boolean;
 }
 export interface EvictAnswer {
   readonly dryRun: boolean;
+  /** What goes of that which failed its check; never by names. */
+  readonly quarantine: readonly (Quarantined & { readonly reason: string })[];
   readonly decisions: readonly {
     readonly base: string;
     readonly name: string;

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { BasesAnswer, PathAnswer } from '../../wire/api.ts';
+import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import { formatSize } from '../../wire/size.ts';
 import { formatSource } from '../../wire/source.ts';
 import type { Base, Verification } from '../../wire/vocabulary.ts';
@@ -17,8 +18,11 @@ export function addBaseCommands(program: Command): void {
   program
     .command('list')
     .description('the bases of this host')
+    .option('--quarantined', 'what failed its check and was moved aside, instead')
     .option('--json', 'print JSON')
-    .action(list);
+    .action((options: JsonOption & { quarantined?: true }) =>
+      options.quarantined ? listQuarantined(options) : list(options),
+    );
   program
     .command('get')
     .description('all about one base')
@@ -70,6 +74,27 @@ async function list(options: JsonOption): Promise<void> {
       ]),
     ),
   );
+}
+
+async function listQuarantined(options: JsonOption): Promise<void> {
+  const { files } = await createClient().get<QuarantineAnswer>('/v1/quarantine');
+  if (options.json) return printJson(files);
+  if (files.length === 0) return print('Nothing failed its check, or it is gone since.');
+  const columns = [
+    { head: 'SOURCE' },
+    { head: 'FAILED', drop: 2 },
+    { head: 'ON DISK', drop: 3 },
+    { head: 'WHY', isCut: true },
+    { head: 'FILE', drop: 1 },
+  ];
+  const rows = files.map(({ source, atMs, allocatedBytes, why, path }) => [
+    source,
+    time(atMs),
+    formatSize(allocatedBytes),
+    why,
+    path,
+  ]);
+  print(table(columns, rows));
 }
 
 function keptBy(base: Base): string {

@@ -9,6 +9,7 @@ import { baseColumn, print, printJson, table } from '../output.ts';
 
 interface EvictOptions {
   readonly dryRun?: true;
+  readonly quarantined?: true;
   readonly json?: true;
 }
 
@@ -17,14 +18,17 @@ export function addEvict(program: Command): void {
     .command('evict')
     .description('remove the least recently used bases down to the size limit, or the named ones')
     .argument('[BASE...]')
+    .option('--quarantined', 'also all that failed its check, and not only what is there for long')
     .option('--dry-run', 'say what would go and what would stay, and why')
     .option('--json', 'print JSON')
     .action(evict);
 }
 
 async function evict(bases: readonly string[], options: EvictOptions): Promise<void> {
+  if (bases.length > 0 && options.quarantined) throw notBoth();
   const request: EvictRequest = {
     dryRun: options.dryRun === true,
+    ...(options.quarantined && { isQuarantine: true }),
     ...(bases.length > 0 && { bases }),
   };
   const answer = await createClient().post<EvictAnswer>('/v1/evict', request);
@@ -33,7 +37,7 @@ async function evict(bases: readonly string[], options: EvictOptions): Promise<v
   if (bases.length > 0 && !answer.dryRun) mustAllBeGone(answer);
 }
 
-function told({ decisions, dryRun, freedBytes }: EvictAnswer): string {
+function told({ decisions, quarantine, dryRun, freedBytes }: EvictAnswer): string {
   const columns = [
     { head: 'DECISION', drop: 1 },
     { head: 'SOURCE' },
@@ -44,15 +48,29 @@ function told({ decisions, dryRun, freedBytes }: EvictAnswer): string {
       4,
     ),
   ];
-  const rows = decisions.map((one) => [
+  const bases = decisions.map((one) => [
     one.decision,
     one.name,
     formatSize(one.allocatedBytes),
     one.reason,
     one.base,
   ]);
+  const failed = quarantine.map((one) => [
+    'remove',
+    one.source,
+    formatSize(one.allocatedBytes),
+    `it failed its check, and ${one.reason}`,
+    one.path,
+  ]);
+  const rows = [...bases, ...failed];
   const freed = `${dryRun ? 'Would free' : 'Freed'} ${formatSize(freedBytes)}.`;
   return rows.length === 0 ? freed : `${table(columns, rows)}\n${freed}`;
+}
+
+function notBoth(): OperatingError {
+  const why = 'what failed its check has no base to be named by';
+  const hint = 'siphon evict --quarantined removes all of it.';
+  return new OperatingError({ code: 'usage', op: 'evict', subject: '--quarantined', why, hint });
 }
 
 /** What was named and is still there was refused. */

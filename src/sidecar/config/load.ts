@@ -31,6 +31,7 @@ export interface Config {
     readonly limitBytes: number;
     readonly reserveBytes: number;
     readonly fillConcurrency: number;
+    readonly quarantine: { readonly ageMs: number; readonly limitBytes: number };
     readonly rawBecomes: DiskFormat;
     readonly overlayFolders: readonly string[];
   };
@@ -202,6 +203,7 @@ export function toConfig(file: ConfigFile): Config {
       limitBytes: cache.limit,
       reserveBytes: cache.reserve,
       fillConcurrency: cache.fill_concurrency,
+      quarantine: { ageMs: cache.quarantine_age, limitBytes: cache.quarantine_limit },
       rawBecomes: cache.raw_becomes,
       overlayFolders: cache.overlays,
     },

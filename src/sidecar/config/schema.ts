@@ -165,6 +165,14 @@ export const CONFIG_SHAPE = z.strictObject({
       .describe(
         'the file that a raw source becomes; a raw one is sparse. qcow2 sources are copied as they are',
       ),
+    quarantine_age: duration(0, 365 * 86_400_000, 'at most 365d')
+      .prefault('7d')
+      .describe('how long a file that failed its check is kept (`siphon list --quarantined`)'),
+    quarantine_limit: size()
+      .prefault('10GiB')
+      .describe(
+        'how much such files may take, beside `cache.limit`; the oldest go, all of them where a fill needs the space. 0: none is kept',
+      ),
     overlays: folders()
       .default(['/var/lib/libvirt/images'])
       .describe(

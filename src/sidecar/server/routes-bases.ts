@@ -30,6 +30,7 @@ const Pin = z.strictObject({ base: Text });
 const Evict = z.strictObject({
   dryRun: z.boolean(),
   bases: z.array(Text).max(10_000).exactOptional(),
+  isQuarantine: z.boolean().exactOptional(),
 });
 const Start = z.strictObject({ domain: Text });
 
@@ -38,6 +39,7 @@ export function addBaseReads(app: FastifyInstance, services: Services): void {
     services.path(z.strictObject({ source: Text }).parse(request.query).source),
   );
   app.get('/v1/bases', () => services.listBases());
+  app.get('/v1/quarantine', () => services.listQuarantine());
   app.get('/v1/base', (request) => services.getBase(Pin.parse(request.query).base));
 }
 

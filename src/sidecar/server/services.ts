@@ -23,6 +23,7 @@ import type {
 } from '../../wire/api.ts';
 import type { LeftoversRequest } from '../../wire/leftovers-api.ts';
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
+import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
 import type { ProofRequest } from '../../wire/verify-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
@@ -45,6 +46,7 @@ export interface Services {
   getBase(base: string): Promise<Base>;
   pin(base: string): Promise<Base>;
   unpin(base: string): Promise<Base>;
+  listQuarantine(): Promise<QuarantineAnswer>;
   evict(request: EvictRequest): Promise<EvictAnswer>;
   start(domain: string): Promise<LongWork>;
   takeSnapshots(request: SnapshotCreateRequest): Promise<LongWork>;

@@ -1,7 +1,7 @@
 // siphon as installed in this host, as an operator calls it.
 
 import assert from 'node:assert/strict';
-import { must, type Ran, run, until } from './host.ts';
+import { must, type Ran, run, sh, until } from './host.ts';
 
 /** Runs `siphon ARGS…`; never throws for an exit code. */
 export const siphon = (...args: readonly string[]): Promise<Ran> =>
@@ -32,8 +32,10 @@ export const answering = (): Promise<true> =>
     90,
   );
 
-/** All that stands under the bases' folder, partial files too, paths relative to it. */
+/** All that stands under the bases' folder, partial files too, and not what failed its check; paths relative to it. */
 export async function filesOfBases(): Promise<string[]> {
-  const text = await must('find', '/var/lib/siphon/bases-rw', '-type', 'f', '-printf', '%P\n');
+  const text = await sh(
+    "find /var/lib/siphon/bases-rw -name .quarantine -prune -o -type f -printf '%P\\n'",
+  );
   return text.split('\n').filter(Boolean).toSorted();
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { before, describe, test } from 'node:test';
 import type { JobsAnswer } from '../../../src/wire/api.ts';
+import type { Quarantined } from '../../../src/wire/quarantine-api.ts';
 import type { Base } from '../../../src/wire/vocabulary.ts';
 import { must, run, sh } from '../support/host.ts';
 import { fileCleanup, freshPool, importSource, rawFile, scratchFolder } from '../support/images.ts';
@@ -106,6 +107,15 @@ test('signatures: a good one verifies, by describe too; one flipped bit is refus
     assert.equal(refused.code, 9, refused.stderr);
     assert.match(refused.stderr, /signature/);
     assert.deepEqual(await filesOfBases(), before);
+    const failed = (await siphonJson<Quarantined[]>('list', '--quarantined')).find((each) => {
+      return each.source === bad;
+    });
+    assert.ok(failed !== undefined);
+    assert.match(failed.why, /signature/);
+    await must('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'qcow2', file, failed.path);
+    await must('siphon', 'evict', '--quarantined');
+    assert.deepEqual(await siphonJson('list', '--quarantined'), []);
+    assert.equal(await sh(`ls -A /var/lib/siphon/bases-rw/.quarantine`), '');
   }
 });
 

@@ -1,5 +1,6 @@
 // A cache over a real catalogue, journal and folder; Ceph and the fill worker are stood in for: what they do wrong is chosen here.
 
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -57,6 +58,7 @@ export interface World {
 export const SETTINGS: Omit<CacheSettings, 'path' | 'mountPath'> = {
   limitBytes: 100 * MIB,
   reserveBytes: 0,
+  quarantine: { ageMs: 7 * 86_400_000, limitBytes: 10 * MIB },
   rawBecomes: 'raw',
   overlayFolders: [],
   fillConcurrency: 2,
@@ -287,3 +289,13 @@ export function qcow2(backing?: string, format?: string): Buffer {
   }
   return bytes;
 }
+
+export const warm = (world: World, image: string, more: object = {}) =>
+  world.cache.warm({ source: sourceOf(image), priority: 'operator', ...more });
+
+/** For `assert.rejects`. */
+export const code = (expected: string) => (error: unknown) => {
+  assert.ok(error instanceof OperatingError, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};

@@ -12,6 +12,7 @@ import { test } from 'node:test';
 import { baseId, basePath } from '../../../src/domain/base-path.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import {
+  code,
   contentOf,
   corrupt,
   freshWorld,
@@ -19,17 +20,10 @@ import {
   MIB,
   sha256,
   sha512,
-  sourceOf,
   type World,
+  warm,
 } from './support.ts';
 
-const warm = (world: World, image: string, more: object = {}) =>
-  world.cache.warm({ source: sourceOf(image), priority: 'operator', ...more });
-const code = (expected: string) => (error: unknown) => {
-  assert.ok(error instanceof OperatingError, String(error));
-  assert.equal(error.code, expected);
-  return true;
-};
 const filePath = (world: World, image: string) =>
   basePath(world.parts.settings.path, idsOf(image), 'raw');
 const partials = (world: World) => readdirSync(join(world.parts.settings.path, '.partial'));

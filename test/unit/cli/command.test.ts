@@ -108,7 +108,7 @@ const decision = (what: 'evict' | 'keep', reason: string) => {
   return { base: ID, name: NAME, allocatedBytes: 2 ** 30, decision: what, reason };
 };
 const evicted = (...decisions: EvictAnswer['decisions']) => {
-  return json({ dryRun: false, decisions, freedBytes: 0 } satisfies EvictAnswer);
+  return json({ dryRun: false, decisions, quarantine: [], freedBytes: 0 } satisfies EvictAnswer);
 };
 
 describe('evict', () => {
@@ -125,11 +125,18 @@ describe('evict', () => {
   });
 
   it('of one that goes, and a dry run, are done', async () => {
-    const dry = { dryRun: true, decisions: [decision('keep', 'it is pinned')], freedBytes: 0 };
+    const decisions = [decision('keep', 'it is pinned')];
+    const dry: EvictAnswer = { dryRun: true, decisions, quarantine: [], freedBytes: 0 };
     await using asked = await standIn({ 'POST /v1/evict': json(dry) });
     assert.equal((await run(asked.socket, 'evict', '--dry-run', NAME)).code, 0);
     await using at = await standIn({ 'POST /v1/evict': evicted(decision('evict', 'asked')) });
     assert.equal((await run(at.socket, 'evict', NAME)).code, 0);
+  });
+
+  it('of a base and of what failed its check at once is no call', async () => {
+    const both = await run('/nonexistent', 'evict', NAME, '--quarantined');
+    assert.equal(both.code, 2);
+    assert.match(both.stderr, /has no base to be named by/);
   });
 });
 

@@ -64,7 +64,7 @@ describe('a change', () => {
           deleteSnapshot: () => Promise.resolve(),
           pin: () => Promise.resolve(base as never),
           unpin: () => Promise.resolve(base as never),
-          evict: () => Promise.resolve({ dryRun: false, decisions: [], freedBytes: 0 }),
+          evict: () => Promise.resolve({ dryRun: false, decisions: [], quarantine: [], freedBytes: 0 }),
           pause: () => ({ paused: [] }),
           resume: () => ({ paused: [] }),
           reload: () => Promise.resolve({ applied: [], needsRestart: [] }),
@@ -84,7 +84,7 @@ describe('a change', () => {
   it('that reads, or only would evict, is none', async () => {
     await using served = await serveFakes(() => ({
       listBases: () => ({ bases: [] }),
-      evict: () => Promise.resolve({ dryRun: true, decisions: [], freedBytes: 0 }),
+      evict: () => Promise.resolve({ dryRun: true, decisions: [], quarantine: [], freedBytes: 0 }),
     }));
     await served.json('/v1/bases');
     await served.json('/v1/evict', { body: { dryRun: true } });

@@ -64,7 +64,8 @@ describe('a change', () => {
           deleteSnapshot: () => Promise.resolve(),
           pin: () => Promise.resolve(base as never),
           unpin: () => Promise.resolve(base as never),
-          evict: () => Promise.resolve({ dryRun: false, decisions: [], quarantine: [], freedBytes: 0 }),
+          evict: () =>
+            Promise.resolve({ dryRun: false, decisions: [], quarantine: [], freedBytes: 0 }),
           pause: () => ({ paused: [] }),
           resume: () => ({ paused: [] }),
           reload: () => Promise.resolve({ applied: [], needsRestart: [] }),

@@ -26,6 +26,8 @@ const OTHER: Readonly<Record<string, string>> = {
   'cache.reserve': '"7GiB"',
   'cache.fill_concurrency': '7',
   'cache.raw_becomes': '"raw"',
+  'cache.quarantine_age': '"1d"',
+  'cache.quarantine_limit': '"1GiB"',
   'cache.overlays': '["/other"]',
   'fills.memory': '"3GiB"',
   'fills.tasks': '256',

@@ -169,7 +169,9 @@ test('kill -9 at random moments: every call settles, and calls work again', asyn
     if (settled.status === 'fulfilled') continue;
     assert.equal((settled.reason as OperatingError).code, 'unavailable');
   }
-  assert.equal(await worker.call('echo', 'after', soon), 'after');
+  // The last kill may take the next call, too, where all before it were through.
+  const after = () => worker.call('echo', 'after', soon);
+  assert.equal(await after().catch(after), 'after');
 });
 
 test('while no worker can start, a call waits until its deadline and names the last cause', async () => {

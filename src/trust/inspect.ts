@@ -3,7 +3,7 @@
 import type { Qcow2Header } from '../domain/qcow2-header.ts';
 import { INCOMPATIBLE, parseQcow2Header } from '../domain/qcow2-header.ts';
 import type { DiskFormat } from '../wire/vocabulary.ts';
-import { foreignFormat, hasPartitionTable, isIso, partitionFault } from './foreign.ts';
+import { foreignFormat, isBootSector, isIso } from './foreign.ts';
 
 export type Inspection =
   | { readonly kind: 'raw'; readonly virtualSizeBytes: number }
@@ -38,7 +38,7 @@ export function inspectHead(
   if (header.kind === 'malformed')
     return refused(`its qcow2 header is malformed: ${header.reason}`);
   if (isIso(head)) return refused('its bytes are qcow2, and an ISO image as well');
-  if (hasPartitionTable(head)) return refused('its bytes are qcow2, and a boot sector as well');
+  if (isBootSector(head)) return refused('its bytes are qcow2, and a boot sector as well');
   const fault = faultOf(header, sizeBytes);
   if (fault !== undefined) return refused(`its qcow2 header ${fault}`);
   return { kind: 'qcow2', virtualSizeBytes: header.virtualSizeBytes };
@@ -46,20 +46,11 @@ export function inspectHead(
 
 function inspectRaw(head: Uint8Array, sizeBytes: number, declared?: DiskFormat): Inspection {
   if (declared === 'qcow2') return refused('its bytes are not qcow2, but its disk_format is');
-  const fault = declared === 'raw' ? undefined : rawFaultOf(head);
-  if (fault !== undefined) {
-    return refused(`its bytes are ${fault}, and no disk_format says that this is a raw disk`);
+  const foreign = foreignFormat(head);
+  if (foreign !== undefined && declared !== 'raw') {
+    return refused(`its bytes are ${foreign}, and no disk_format says that this is a raw disk`);
   }
   return { kind: 'raw', virtualSizeBytes: Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES };
-}
-
-/** As what else it could be read; undefined if as nothing. */
-function rawFaultOf(head: Uint8Array): string | undefined {
-  const foreign = foreignFormat(head);
-  if (foreign !== undefined) return foreign;
-  if (isIso(head) || !hasPartitionTable(head)) return undefined;
-  const fault = partitionFault(head);
-  return fault && `those of a disk whose partition table is not in order (${fault})`;
 }
 
 /** What of the header forbids its use; undefined if nothing does. */

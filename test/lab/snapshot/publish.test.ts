@@ -268,7 +268,7 @@ test('a name that is taken stays whose it is; an image that is not marked is nev
 
 test('an image that got another name after its set is found by its id', async () => {
   const source = await disk('renamed');
-  await must('rbd', 'rename', `${vms}/renamed`, `${vms}/other`);
+  await must('rbd', 'rename', `${vms}/renamed`, `${vms}/renamed-since`);
   const at = await make(source, 'renamed');
   await flatten(at, source);
   await sameBytes(`${images}/renamed@snap`);

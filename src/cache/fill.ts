@@ -311,24 +311,29 @@ export class Filler {
   }
 
   /** What was read and is not what it must be. That it cannot be kept changes nothing of the failure. */
-  async #setAside({ facts }: Want, job: Job, error: unknown): Promise<void> {
-    if (!isCorrupt(error)) return;
+  async #setAside({ facts }: Want, job: Job, error: unknown): Promise<OperatingError | undefined> {
+    if (!isCorrupt(error)) return undefined;
     const partial = partialPath(this.#parts.settings.path, job.id);
     const note = { source: formatSource(facts.name), why: error.why };
-    await this.#quarantine.take(partial, job.id, note).catch(rethrowDefect);
+    try {
+      await this.#quarantine.take(partial, job.id, note);
+      return undefined;
+    } catch (cause) {
+      if (cause instanceof OperatingError) return cause;
+      throw cause;
+    }
   }
 
   /** Undoes, then tells. Where the undo fails too the job stays open, and the next start undoes it. */
   async #failed({ want, mode }: Lead, job: Job, error: unknown): Promise<void> {
-    if (mode === 'fill') {
-      await this.#setAside(want, job, error);
-      await undoFill(this.#parts, want.id, job.id);
-    }
+    const unkept = mode === 'fill' ? await this.#setAside(want, job, error) : undefined;
+    if (mode === 'fill') await undoFill(this.#parts, want.id, job.id);
     if (!(error instanceof OperatingError)) return;
     const { properties, operatorDigests } = want.ask;
     const isOwnRecord = properties === undefined && operatorDigests === undefined;
     if (mode === 'check' && error.code === 'corrupt' && isOwnRecord) this.#damaged(want, error.why);
-    job.failed(error.toWire());
+    const hint = unkept && { hint: `It could not be kept to be looked at: ${unkept.message}` };
+    job.failed({ ...error.toWire(), ...hint });
   }
 }
 

@@ -73,6 +73,17 @@ export class Quarantine {
     });
   }
 
+  /** Of a siphond that ended in the middle of a move or a removal. For one that has just begun: nobody else works here then. */
+  async settle(): Promise<void> {
+    const folder = quarantineFolder(this.#parts.settings.path);
+    const names = new Set(await onDisk('list', folder, () => readdir(folder)));
+    for (const name of names) {
+      const isNote = name.endsWith(NOTE_SUFFIX);
+      const other = isNote ? name.slice(0, -NOTE_SUFFIX.length) : `${name}${NOTE_SUFFIX}`;
+      if (!names.has(other)) await removeFile(join(folder, name));
+    }
+  }
+
   /** What would go now. */
   async plan(limits: QuarantineLimits = this.#parts.settings.quarantine) {
     return planQuarantine(await this.list(), limits, this.#parts.now());
@@ -89,7 +100,7 @@ export class Quarantine {
   }
 }
 
-/** undefined: siphond ended while it was moved, or removed; the note goes with the next file of that name. */
+/** undefined: it is being moved, or removed. */
 async function readOne(folder: string, name: string): Promise<Quarantined | undefined> {
   const id = name.slice(0, -NOTE_SUFFIX.length);
   const path = join(folder, id);

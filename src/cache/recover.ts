@@ -23,6 +23,7 @@ import {
   type WarmAsk,
 } from './fill-work.ts';
 import type { CacheParts } from './parts.ts';
+import { Quarantine } from './quarantine.ts';
 import { viewOf } from './view.ts';
 
 export interface Recovery {
@@ -59,6 +60,7 @@ export async function recover(parts: RecoverParts): Promise<Recovery> {
   }
   await settleRows(parts, recovery);
   await removePartials(parts.settings.path);
+  await new Quarantine(parts).settle();
   await adoptFiles(parts, recovery);
   return recovery;
 }

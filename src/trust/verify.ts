@@ -102,6 +102,6 @@ function digestsOf(outcomes: readonly HashOutcome[]): Digests {
 
 function corrupt(subject: string, why: string): OperatingError {
   const hint =
-    'Nothing was kept. Find out which side is wrong: correct what was said (siphon describe), or publish the image again.';
+    'Find out which side is wrong: correct what was said (siphon describe), or publish the image again. What a fill has read, siphon list --quarantined shows.';
   return new OperatingError({ code: 'corrupt', op: 'verify', subject, why, hint });
 }

@@ -99,7 +99,7 @@ test('one beyond the bound is not kept, nor is one that failed otherwise', async
   assert.deepEqual(await readdir(folderOf(world)), []);
 });
 
-test('it outlives siphond; a file without its note, or a note without its file, hurts nobody', async () => {
+test('it outlives siphond; a file without its note, or a note without its file, does not', async () => {
   const root = await makeFolder();
   try {
     {
@@ -110,10 +110,25 @@ test('it outlives siphond; a file without its note, or a note without its file, 
     }
     await using world = await openWorld(root);
     await writeFile(join(folderOf(world), 'lost.json'), '{');
+    await writeFile(join(folderOf(world), 'untold'), 'bytes');
     const recovery = await world.cache.recover();
     assert.deepEqual(recovery.strange, []);
-    assert.equal((await world.cache.quarantined()).length, 1);
+    const [kept] = await world.cache.quarantined();
+    const names = [`${kept?.id}`, `${kept?.id}.json`];
+    assert.deepEqual((await readdir(folderOf(world))).toSorted(), names);
   } finally {
     await rm(root, { recursive: true });
   }
+});
+
+test('that it could not be kept is told with the failure, which stays the same', async () => {
+  await using world = await freshWorld({ a: MIB });
+  await rm(folderOf(world), { recursive: true });
+  world.failing.set('a', corrupt('a', 'flipped'));
+  const fill = await warm(world, 'a');
+  await assert.rejects(fill.done, code('corrupt'));
+  const { error } = world.journal.get(fill.jobId ?? '') ?? {};
+  assert.equal(error?.code, 'corrupt');
+  assert.match(error?.hint ?? '', /could not be kept.*ENOENT/);
+  assert.deepEqual(await readdir(join(world.root, 'bases', '.partial')), []);
 });

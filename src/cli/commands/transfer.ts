@@ -1,6 +1,6 @@
 // siphon export, siphon import: a set's disks to one file or pipe, and from it into a pool of this or another cluster.
 
-import { constants, existsSync } from 'node:fs';
+import { constants, existsSync, writeSync } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
@@ -107,7 +107,7 @@ async function exportToFile(
       : { begun: { header: begun.header.toString('base64'), mark: begun.mark } };
   let at = from;
   const result = await receive(request, hello, json, async (bytes) => {
-    await withFile('write', partial, () => writeWhole(handle, bytes, at));
+    await withFile('write', partial, async () => writeWhole(handle, bytes, at));
     at += bytes.length;
   });
   if (at !== result.fileBytes) throw short(partial, at, result.fileBytes);
@@ -131,10 +131,10 @@ async function openPartial(file: string, partial: string): Promise<FileHandle> {
   return await withFile('create', partial, () => open(partial, flags, 0o600));
 }
 
-async function writeWhole(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+/** Into the page cache at once: a thread asked for each 200 KiB that a socket gives costs more than they do. */
+function writeWhole(handle: FileHandle, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
+    done += writeSync(handle.fd, bytes, done, bytes.length - done, position + done);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { type Image, ImageReader, ImageWriter } from 'ceph-napi';
 import { GRAIN_BYTES, readExtents } from './extents.ts';
+import { probeHoles } from './hole-probe.ts';
 import { runPipeline } from './pipeline.ts';
 import { segmentsOf } from './segments.ts';
 import { CHUNK_BYTES, SLOTS, SlotMemory } from './slots.ts';
@@ -12,6 +13,8 @@ export interface CopyProgress {
 }
 
 export interface CopyImageOptions {
+  /** Of `from`, for messages. */
+  readonly subject: string;
   /** How long a read may take, in ms. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -19,14 +22,15 @@ export interface CopyImageOptions {
   readonly onProgress: (progress: CopyProgress) => void;
 }
 
-/** `to` is new, all holes, and of the same size. Safe in the cluster when it returns. @throws CephError; the signal's reason */
+/** `to` is new, all holes, and of the same size. Safe in the cluster when it returns. @throws OperatingError corrupt; CephError; the signal's reason */
 export async function copyImage(
   from: Image,
   to: Image,
-  { timeoutMs, signal, onProgress }: CopyImageOptions,
+  { subject, timeoutMs, signal, onProgress }: CopyImageOptions,
 ): Promise<void> {
   const sizeBytes = await from.size();
   const extents = await readExtents(from, sizeBytes, signal);
+  await probeHoles({ image: from, sizeBytes, subject }, extents, signal);
   const { totalBytes } = extents;
   const memory = new SlotMemory();
   const reader = ImageReader.attach(from);

@@ -2,7 +2,7 @@
 
 import { INSPECT_HEAD_BYTES, inspectHead } from '../trust/inspect.ts';
 import type { Verdict } from '../trust/verify.ts';
-import { hashJobs, judge } from '../trust/verify.ts';
+import { checksWhole, hashJobs, judge } from '../trust/verify.ts';
 import { OperatingError } from '../wire/errors.ts';
 import { formatSource } from '../wire/source.ts';
 import type { FillProgress, FillResult, FillSpec } from '../wire/worker-protocol.ts';
@@ -119,6 +119,7 @@ async function transfer(
   const { outcomes, allocatedBytes } = await stream({
     source,
     hashing,
+    isChecked: checksWhole(spec.plan),
     sink,
     timeoutMs,
     ...options,

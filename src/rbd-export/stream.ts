@@ -2,8 +2,10 @@
 
 import type { HashJob, HashOutcome } from '../trust/verify.ts';
 import type { FillProgress } from '../wire/worker-protocol.ts';
+import { withCeph } from './errors.ts';
 import { readExtents } from './extents.ts';
 import { HashLane } from './hash-lane.ts';
+import { probeHoles } from './hole-probe.ts';
 import { startMeter } from './meter.ts';
 import { type PipelinePorts, runPipeline } from './pipeline.ts';
 import { segmentsOf } from './segments.ts';
@@ -47,6 +49,8 @@ export function startHashing(jobs: readonly HashJob[], memory: SlotMemory): Hash
 export interface StreamRequest {
   readonly source: Source;
   readonly hashing: Hashing;
+  /** Whether what is read will be compared with what it must be: then a hole that is none is found anyway. */
+  readonly isChecked?: boolean;
   /** undefined: the bytes are only hashed. */
   readonly sink: Sink | undefined;
   readonly timeoutMs: number;
@@ -64,6 +68,9 @@ export interface Streamed {
 export async function stream(request: StreamRequest): Promise<Streamed> {
   const { source, hashing, sink, signal, onProgress } = request;
   const extents = await readExtents(source.image, source.sizeBytes, signal);
+  if (!request.isChecked) {
+    await withCeph('look at holes', source.subject, () => probeHoles(source, extents, signal));
+  }
   const sizes = { totalBytes: source.sizeBytes, allocatedBytes: extents.totalBytes };
   using meter = startMeter({ ...sizes, zeroBytes: () => hashing.zeroBytes }, onProgress);
   const segments = segmentsOf(extents, source.sizeBytes, CHUNK_BYTES);

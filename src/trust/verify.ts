@@ -37,6 +37,11 @@ export function hashJobs(plan: VerificationPlan): HashJob[] {
     : [...digests, { kind: 'signature', expected: plan.signature }];
 }
 
+/** Whether every byte, those of holes too, is compared with what somebody says it must be. */
+export function checksWhole({ digests, signature }: VerificationPlan): boolean {
+  return digests.length > 0 || signature !== undefined;
+}
+
 /** A signature cannot be verified from a digest by node:crypto, so it hashes for itself. */
 export function openHasher(job: HashJob): Hasher {
   if (job.kind === 'digest') {

@@ -118,7 +118,7 @@ async function sendDisk(
   const { image, sizeBytes } = source;
   const pieces =
     since === undefined
-      ? wholePieces(image, sizeBytes, from, signal)
+      ? wholePieces(source, from, signal)
       : changedPieces(image, sizeBytes, since, from, signal);
   await transferDisk({
     disk: at,

@@ -3,6 +3,7 @@
 import type { ChangedExtent, Extent, Image } from 'ceph-napi';
 import { allocatedExtents, changedExtents } from 'ceph-napi';
 import { readExtents } from '../extents.ts';
+import { probeHoles } from '../hole-probe.ts';
 import type { Segment } from '../segments.ts';
 import { segmentsOf } from '../segments.ts';
 import { CHUNK_BYTES } from '../slots.ts';
@@ -23,12 +24,13 @@ export interface Piece extends Segment {
 
 /** All that the disk has, its parent's included, from byte `from` on. */
 export async function* wholePieces(
-  image: Image,
-  sizeBytes: number,
+  disk: { readonly image: Image; readonly sizeBytes: number; readonly subject: string },
   from: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Piece> {
+  const { image, sizeBytes } = disk;
   const extents = await readExtents(image, sizeBytes, signal);
+  await probeHoles(disk, extents, signal);
   for (const { kind, offset, length } of segmentsOf(extents, sizeBytes, CHUNK_BYTES)) {
     const end = offset + length;
     if (kind === 'hole' || end <= from) continue;

@@ -43,7 +43,7 @@ export async function makeCopy(
     const imageId = await idOf(session, pool, to.marked);
     await putPublishEntry(session, pool, to.marked, { ...entry, imageId });
     await using copy = await openImage(session, pool, { id: imageId }, { writable: true });
-    await copyImage(image, copy, { timeoutMs, signal, onProgress });
+    await copyImage(image, copy, { subject, timeoutMs, signal, onProgress });
     // Of one that was removed meanwhile zeros were read, and no error came.
     await (await openImage(reading, from, ref, { snap: source.snap })).close();
     return { imageId, snapId: await takeSnap(copy, format, subject) };

@@ -10,7 +10,7 @@ SCRIPTS=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 cd "${SCRIPTS%/*}"
 
 # What docs/lab.md names, and no more.
-PACKAGES=(mmdebstrap debian-archive-keyring iproute2 util-linux mount procps
+PACKAGES=(mmdebstrap debian-archive-keyring iproute2 util-linux mount procps openssl
   libatomic1) # Node's
 
 say() { echo "setup: $*" >&2; }

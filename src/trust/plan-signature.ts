@@ -4,9 +4,13 @@ import type { KeyObject } from 'node:crypto';
 import { createVerify, X509Certificate } from 'node:crypto';
 import type { ErrorCode } from '../wire/errors.ts';
 import { OperatingError } from '../wire/errors.ts';
-import type { ExpectedSignature } from '../wire/verification-plan.ts';
+import {
+  type ExpectedSignature,
+  SIGNATURE_KEY_TYPES,
+  type SignatureKeyType,
+} from '../wire/verification-plan.ts';
 import type { SourceProperties } from '../wire/vocabulary.ts';
-import { isGoodSignature } from './signature.ts';
+import { isGoodSignature, isKeyOfType } from './signature.ts';
 
 export type FindCertificate = (uuid: string) => Promise<string | Uint8Array | undefined>;
 
@@ -24,12 +28,6 @@ const HASHES: Readonly<Record<string, ExpectedSignature['hash']>> = {
   'SHA-384': 'sha384',
   'SHA-512': 'sha512',
 };
-/** What a key of each type must be; OpenStack's own verifier does not compare the curve. */
-const KEY_TYPES: Readonly<Record<ExpectedSignature['keyType'], (key: KeyObject) => boolean>> = {
-  'RSA-PSS': (key) => key.asymmetricKeyType === 'rsa' || key.asymmetricKeyType === 'rsa-pss',
-  ECC_SECP384R1: (key) =>
-    key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'secp384r1',
-};
 const UUID = /^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$/;
 
 /** The signature that the properties name; undefined where none of them is there. @throws OperatingError as planVerification does. */
@@ -45,7 +43,7 @@ export async function planSignature(
   const signature = base64(given.img_signature);
   const certificate = uuidOf(given.img_signature_certificate_uuid);
   const key = await resolveKey(certificate, findCertificate, now);
-  if (!KEY_TYPES[keyType](key)) {
+  if (!isKeyOfType(key, keyType)) {
     throw failure(
       'mismatch',
       certificate,
@@ -72,9 +70,10 @@ function hashOf(method: string): ExpectedSignature['hash'] {
   throw failure('refused', 'img_signature_hash_method', why);
 }
 
-function keyTypeOf(type: string): ExpectedSignature['keyType'] {
-  if (type === 'RSA-PSS' || type === 'ECC_SECP384R1') return type;
-  const why = `'${type}' is not supported: ${Object.keys(KEY_TYPES).join(', ')} are`;
+function keyTypeOf(name: string): SignatureKeyType {
+  const type = SIGNATURE_KEY_TYPES.find((each) => each === name);
+  if (type !== undefined) return type;
+  const why = `'${name}' is not supported: ${SIGNATURE_KEY_TYPES.join(', ')} are`;
   throw failure('refused', 'img_signature_key_type', why);
 }
 

@@ -9,9 +9,22 @@ export interface ExpectedDigest {
   readonly from: 'operator' | 'properties';
 }
 
+/** OpenStack's names of what may sign: each ECC type is one curve. */
+export const SIGNATURE_KEY_TYPES = [
+  'RSA-PSS',
+  'DSA',
+  'ECC_SECT571K1',
+  'ECC_SECT409K1',
+  'ECC_SECT571R1',
+  'ECC_SECT409R1',
+  'ECC_SECP521R1',
+  'ECC_SECP384R1',
+] as const;
+export type SignatureKeyType = (typeof SIGNATURE_KEY_TYPES)[number];
+
 /** One OpenStack image signature with its key resolved: base64 signature, PEM public key. */
 export interface ExpectedSignature {
-  readonly keyType: 'RSA-PSS' | 'ECC_SECP384R1';
+  readonly keyType: SignatureKeyType;
   readonly hash: 'sha224' | 'sha256' | 'sha384' | 'sha512';
   readonly signature: string;
   readonly publicKeyPem: string;

@@ -126,7 +126,10 @@ test('what cannot be checked here is named', async () => {
     /'toString' is not/,
     plan({ ...SIGNED, img_signature_hash_method: 'toString' }),
   );
-  await refuses('refused', /'DSA' is not/, plan({ ...SIGNED, img_signature_key_type: 'DSA' }));
+  for (const type of ['RSA-PKCS1', 'ECC_SECP256R1', 'ecc_secp384r1', 'constructor']) {
+    const planned = plan({ ...SIGNED, img_signature_key_type: type });
+    await refuses('refused', new RegExp(`'${type}' is not supported: RSA-PSS, DSA,`), planned);
+  }
   for (const img_signature of ['///', 'ab$d', 'YWJj\0', 'YQ=']) {
     await refuses('usage', /not base64/, plan({ ...SIGNED, img_signature }));
   }
@@ -172,6 +175,8 @@ test('the key must be of the type and on the curve that the properties name', as
   await refuses('mismatch', /key is ec prime256v1, not ECC_SECP384R1/, plan(ec, {}, 'p256.pem'));
   await refuses('mismatch', /key is rsa, not ECC_SECP384R1/, plan(ec, {}, 'rsa.pem'));
   await refuses('mismatch', /key is ec secp384r1, not RSA-PSS/, plan(SIGNED, {}, 'secp384r1.pem'));
+  const other = { ...ec, img_signature_key_type: 'ECC_SECP521R1' };
+  await refuses('mismatch', /ec secp384r1, not ECC_SECP521R1/, plan(other, {}, 'secp384r1.pem'));
 });
 
 test('the trust folder gives UUID.pem, nothing where there is none, and says why it could not', async () => {

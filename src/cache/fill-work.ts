@@ -7,14 +7,15 @@ import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import { formatSource } from '../wire/source.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
-import type {
-  Base,
-  Digests,
-  DiskFormat,
-  SourceFacts,
-  SourceIds,
-  SourceName,
-  SourceProperties,
+import {
+  type Base,
+  DIGEST_ALGORITHMS,
+  type Digests,
+  type DiskFormat,
+  type SourceFacts,
+  type SourceIds,
+  type SourceName,
+  type SourceProperties,
 } from '../wire/vocabulary.ts';
 import type { FillMethods, FillProgress, FillResult } from '../wire/worker-protocol.ts';
 import type { BaseRow } from './catalogue/bases.ts';
@@ -255,7 +256,7 @@ async function digestSource(parts: CacheParts, work: Work): Promise<CheckResult>
 
 /** What is read now must be what was read then: a snapshot does not change. */
 function assertSameDigests({ catalogue }: CacheParts, row: BaseRow, found: Digests): void {
-  for (const algorithm of ['sha256', 'sha512'] as const) {
+  for (const algorithm of DIGEST_ALGORITHMS) {
     const [then, now] = [row.digests[algorithm], found[algorithm]];
     if (then === undefined || now === undefined || then === now) continue;
     const why = `its source reads as ${algorithm} ${now} now, and was ${then} when it was filled`;

@@ -1,6 +1,6 @@
 // What a base that is here already is to a plan of verification: good by what is recorded, wrong, or still to be computed. Pure.
 
-import { type VerificationPlan, whoSays } from '../wire/verification-plan.ts';
+import { isProof, type VerificationPlan, whoSays } from '../wire/verification-plan.ts';
 import type { Verification, VerifiedBy } from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 
@@ -38,8 +38,9 @@ export function judgeBase(
   for (const { algorithm, hex, from } of plan.digests) {
     const recorded = row.digests[algorithm];
     if (recorded === undefined) isAllKnown = false;
-    else if (recorded === hex) by.push({ what: 'digest', algorithm, from });
-    else {
+    else if (recorded === hex) {
+      if (isProof(algorithm)) by.push({ what: 'digest', algorithm, from });
+    } else {
       const why = `its ${algorithm} is ${recorded} as read, but ${whoSays(plan, from)} says ${hex}`;
       return { kind: 'contradicted', why, from };
     }

@@ -2,7 +2,12 @@
 
 import { OperatingError } from '../wire/errors.ts';
 import type { ExpectedDigest, VerificationPlan } from '../wire/verification-plan.ts';
-import type { DigestAlgorithm, DiskFormat, SourceProperties } from '../wire/vocabulary.ts';
+import {
+  DIGEST_ALGORITHMS,
+  type DigestAlgorithm,
+  type DiskFormat,
+  type SourceProperties,
+} from '../wire/vocabulary.ts';
 import type { FindCertificate } from './plan-signature.ts';
 import { planSignature } from './plan-signature.ts';
 
@@ -15,55 +20,76 @@ export interface PlanRequest {
   readonly now: number;
 }
 
-const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = { sha256: 64, sha512: 128 };
+const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = {
+  sha256: 64,
+  sha512: 128,
+  sha224: 56,
+  sha384: 96,
+  sha1: 40,
+  md5: 32,
+};
 const OP = 'plan verification';
 
 /**
- * The plan of a fill. The legacy `checksum` (MD5) is not looked at: it proves nothing against somebody who forges.
+ * The plan of a fill: all that anybody said of the bytes.
  * @throws OperatingError `usage` (malformed or half-present material), `refused` (material that cannot be checked here, a certificate
  *   out of date), `not-found` (no such certificate), `mismatch` (two digests that cannot both be right, a key of another type).
  */
 export async function planVerification(request: PlanRequest): Promise<VerificationPlan> {
   const properties = request.properties ?? {};
-  const digests = [...operatorDigests(request.operator ?? {}), ...propertyDigests(properties)];
-  assertAgreeing(digests);
+  const said = [...operatorDigests(request.operator ?? {}), ...propertyDigests(properties)];
+  assertAgreeing(said);
   const format = declaredFormat(properties);
   const signature = await planSignature(properties, request.findCertificate, request.now);
   return {
-    digests,
+    digests: said.map((each) => each.digest),
     ...(signature === undefined ? {} : { signature }),
     ...(format === undefined ? {} : { declaredFormat: format }),
   };
 }
 
-function operatorDigests(operator: NonNullable<PlanRequest['operator']>): ExpectedDigest[] {
+/** A digest, and the word for where it stands. */
+interface SaidDigest {
+  readonly where: string;
+  readonly digest: ExpectedDigest;
+}
+
+function operatorDigests(operator: NonNullable<PlanRequest['operator']>): SaidDigest[] {
   return (['sha256', 'sha512'] as const).flatMap((algorithm) => {
     const text = operator[algorithm];
     if (text === undefined) return [];
-    return [
-      { algorithm, hex: digestHex(algorithm, text, `--${algorithm}`), from: 'operator' as const },
-    ];
+    const hex = digestHex(algorithm, text, `--${algorithm}`);
+    return [{ where: 'the operator', digest: { algorithm, hex, from: 'operator' as const } }];
   });
 }
 
+function propertyDigests(properties: SourceProperties): SaidDigest[] {
+  const { os_hash_value: value, checksum } = properties;
+  const hash = osHash(properties);
+  return [
+    ...(hash === undefined ? [] : [propertyDigest(hash, value ?? '', 'os_hash_value')]),
+    ...(checksum ? [propertyDigest('md5', checksum, 'checksum')] : []),
+  ];
+}
+
+function propertyDigest(algorithm: DigestAlgorithm, text: string, where: string): SaidDigest {
+  return {
+    where,
+    digest: { algorithm, hex: digestHex(algorithm, text, where), from: 'properties' },
+  };
+}
+
 /** A digest that nobody here can compute is refused: to pass over it would look like having checked it. */
-function propertyDigests(properties: SourceProperties): ExpectedDigest[] {
-  const { os_hash_algo: algorithm, os_hash_value: value } = properties;
-  if (!algorithm && !value) return [];
-  if (!algorithm || !value) {
-    const missing = algorithm ? 'os_hash_value' : 'os_hash_algo';
-    throw new OperatingError({
-      code: 'usage',
-      op: OP,
-      subject: 'os_hash',
-      why: `${missing} is missing`,
-    });
+function osHash({ os_hash_algo: name, os_hash_value: value }: SourceProperties) {
+  if (!name && !value) return undefined;
+  if (!name || !value) {
+    const why = `${name ? 'os_hash_value' : 'os_hash_algo'} is missing`;
+    throw new OperatingError({ code: 'usage', op: OP, subject: 'os_hash', why });
   }
-  if (algorithm !== 'sha256' && algorithm !== 'sha512') {
-    const why = `'${algorithm}' is not supported: sha256 and sha512 are`;
-    throw new OperatingError({ code: 'refused', op: OP, subject: 'os_hash_algo', why });
-  }
-  return [{ algorithm, hex: digestHex(algorithm, value, 'os_hash_value'), from: 'properties' }];
+  const algorithm = DIGEST_ALGORITHMS.find((each) => each === name);
+  if (algorithm !== undefined) return algorithm;
+  const why = `'${name}' is not supported: ${DIGEST_ALGORITHMS.join(', ')} are`;
+  throw new OperatingError({ code: 'refused', op: OP, subject: 'os_hash_algo', why });
 }
 
 function digestHex(algorithm: DigestAlgorithm, text: string, subject: string): string {
@@ -74,15 +100,16 @@ function digestHex(algorithm: DigestAlgorithm, text: string, subject: string): s
   throw new OperatingError({ code: 'usage', op: OP, subject, why });
 }
 
-function assertAgreeing(digests: readonly ExpectedDigest[]): void {
-  const seen = new Map<DigestAlgorithm, ExpectedDigest>();
-  for (const digest of digests) {
-    const other = seen.get(digest.algorithm);
-    if (other !== undefined && other.hex !== digest.hex) {
-      const why = `the operator says ${other.hex}, the source's properties say ${digest.hex}`;
-      throw new OperatingError({ code: 'mismatch', op: OP, subject: digest.algorithm, why });
+function assertAgreeing(all: readonly SaidDigest[]): void {
+  const seen = new Map<DigestAlgorithm, SaidDigest>();
+  for (const one of all) {
+    const { algorithm, hex } = one.digest;
+    const other = seen.get(algorithm);
+    if (other !== undefined && other.digest.hex !== hex) {
+      const why = `${other.where} says ${other.digest.hex}, ${one.where} says ${hex}`;
+      throw new OperatingError({ code: 'mismatch', op: OP, subject: algorithm, why });
     }
-    seen.set(digest.algorithm, digest);
+    seen.set(algorithm, one);
   }
 }
 

@@ -4,6 +4,7 @@ import { createHash, createVerify } from 'node:crypto';
 import { OperatingError } from '../wire/errors.ts';
 import {
   type ExpectedSignature,
+  isProof,
   type VerificationPlan,
   whoSays,
 } from '../wire/verification-plan.ts';
@@ -60,7 +61,7 @@ export function openHasher(job: HashJob): Hasher {
 }
 
 /**
- * What the outcomes of {@link hashJobs} say. All that the plan names must be right.
+ * What the outcomes of {@link hashJobs} say. All that the plan names must be right; what proves something makes it verified.
  * @throws OperatingError `corrupt`, with what was expected and what was found.
  */
 export function judge(
@@ -76,7 +77,7 @@ export function judge(
       const read = `${algorithm} is ${found ?? 'not known'} as read`;
       throw corrupt(subject, `${read}, but ${whoSays(plan, from)} says ${hex}`);
     }
-    by.push({ what: 'digest', algorithm, from });
+    if (isProof(algorithm)) by.push({ what: 'digest', algorithm, from });
   }
   if (plan.signature !== undefined) {
     const { keyType, certificate } = plan.signature;

@@ -9,6 +9,10 @@ export interface ExpectedDigest {
   readonly from: 'operator' | 'properties';
 }
 
+/** Whether equal digests prove equal bytes. MD5 and SHA-1 find accidents: whoever forges makes other bytes of the same digest. */
+export const isProof = (algorithm: DigestAlgorithm): boolean =>
+  algorithm !== 'md5' && algorithm !== 'sha1';
+
 /** OpenStack's names of what may sign: each ECC type is one curve. */
 export const SIGNATURE_KEY_TYPES = [
   'RSA-PSS',

@@ -55,7 +55,8 @@ export interface SourceProperties {
 /** The format of the source's bytes. A raw source becomes a qcow2 base (or stays raw where configured). */
 export type DiskFormat = 'raw' | 'qcow2';
 
-export type DigestAlgorithm = 'sha256' | 'sha512';
+export const DIGEST_ALGORITHMS = ['sha256', 'sha512', 'sha224', 'sha384', 'sha1', 'md5'] as const;
+export type DigestAlgorithm = (typeof DIGEST_ALGORITHMS)[number];
 /** Lower-case hex digests of exactly the source's bytes, by algorithm. */
 export type Digests = Readonly<Partial<Record<DigestAlgorithm, string>>>;
 

@@ -247,6 +247,15 @@ for (const [what, record, plan, expected] of JUDGEMENTS) {
   });
 }
 
+test('a digest that proves nothing has to be right, and verifies nothing', () => {
+  const record = { ...RECORD, digests: { ...RECORD.digests, md5: 'm' } };
+  const right = { digests: [{ ...digest('sha256', 'm'), algorithm: 'md5' }] } as const;
+  assert.deepEqual(judgeBase(record, right), { kind: 'satisfied', by: [] });
+  const wrong = { digests: [{ ...right.digests[0], hex: 'n' }] } as const;
+  assert.equal(judgeBase(record, wrong).kind, 'contradicted');
+  assert.equal(judgeBase(RECORD, right).kind, 'unknown');
+});
+
 test('a contradiction says what was read, what was said, and who said it', () => {
   const whyOf = (plan: Partial<VerificationPlan>) => {
     const judgement = judgeBase(RECORD, { digests: [], ...plan });

@@ -44,9 +44,13 @@ async function refuses(code: ErrorCode, words: RegExp, planned: Promise<unknown>
   });
 }
 
-test('nothing given, nothing planned; MD5 is not looked at', async () => {
+const MD5 = 'd41d8cd98f00b204e9800998ecf8427e';
+
+test('nothing given, nothing planned', async () => {
   assert.deepEqual(await plan({}), { digests: [] });
-  assert.deepEqual(await plan({ checksum: 'd41d8cd98f00b204e9800998ecf8427e' }), { digests: [] });
+  assert.deepEqual(await plan({ checksum: '', os_hash_algo: '', os_hash_value: '' }), {
+    digests: [],
+  });
   assert.deepEqual(await planVerification({ findCertificate: async () => undefined, now: NOW }), {
     digests: [],
   });
@@ -67,16 +71,35 @@ test('a digest that is none, half a hash, or one that cannot be computed is not 
   }
   await refuses('usage', /os_hash_value is missing/, plan({ os_hash_algo: 'sha512' }));
   await refuses('usage', /os_hash_algo is missing/, plan({ os_hash_value: SHA512 }));
-  await refuses(
-    'refused',
-    /'md5' is not supported: sha256/,
-    plan({ os_hash_algo: 'md5', os_hash_value: 'ab' }),
-  );
+  for (const os_hash_algo of ['blake2b', 'sha3_256', 'SHA-256', 'toString']) {
+    const planned = plan({ os_hash_algo, os_hash_value: SHA256 });
+    await refuses('refused', new RegExp(`'${os_hash_algo}' is not supported: sha256`), planned);
+  }
+  await refuses('usage', /checksum: a md5 digest is 32 hex/, plan({ checksum: SHA256 }));
   await refuses(
     'usage',
     /128 hexadecimal/,
     plan({ os_hash_algo: 'sha512', os_hash_value: SHA256 }),
   );
+});
+
+test('what Glance may carry: every algorithm of its own, and its older MD5', async () => {
+  const lengths = { sha256: 64, sha512: 128, sha224: 56, sha384: 96, sha1: 40, md5: 32 };
+  for (const [algorithm, length] of Object.entries(lengths)) {
+    const os_hash_value = 'd'.repeat(length);
+    const { digests } = await plan({ os_hash_algo: algorithm, os_hash_value });
+    assert.deepEqual(digests, [{ algorithm, hex: os_hash_value, from: 'properties' }]);
+  }
+  const both = await plan({ os_hash_algo: 'sha512', os_hash_value: SHA512, checksum: MD5 });
+  assert.deepEqual(
+    both.digests.map((each) => [each.algorithm, each.from]),
+    [
+      ['sha512', 'properties'],
+      ['md5', 'properties'],
+    ],
+  );
+  const torn = { os_hash_algo: 'md5', os_hash_value: 'ab'.repeat(16), checksum: MD5 };
+  await refuses('mismatch', /os_hash_value says (ab)+, checksum says d41d/, plan(torn));
 });
 
 test('two digests that cannot both be right are found out before a byte moves', async () => {

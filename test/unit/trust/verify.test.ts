@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { hashJobs, judge, openHasher } from '../../../src/trust/verify.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import type { ExpectedSignature, VerificationPlan } from '../../../src/wire/verification-plan.ts';
+import { DIGEST_ALGORITHMS } from '../../../src/wire/vocabulary.ts';
 
 const read = (name: string) => readFileSync(path.join(import.meta.dirname, 'fixtures', name));
 const IMAGE = read('image.bin');
@@ -74,6 +75,19 @@ test('digests: right, wrong, and one of two wrong', () => {
   assert.throws(() => check({ digests }, IMAGE), says('the record beside the image'));
   const given = { digests, propertiesFrom: 'file' } as const;
   assert.throws(() => check(given, IMAGE), says('the properties file'));
+});
+
+test('every digest has to be right; MD5 and SHA-1 prove nothing', () => {
+  for (const algorithm of DIGEST_ALGORITHMS) {
+    const hex = createHash(algorithm).update(IMAGE).digest('hex');
+    const plan = { digests: [{ algorithm, hex, from: 'properties' } as const] };
+    const { digests, verification } = check(plan, IMAGE);
+    assert.equal(digests[algorithm], hex);
+    const isWeak = algorithm === 'md5' || algorithm === 'sha1';
+    assert.equal(verification.kind, isWeak ? 'unverified' : 'verified');
+    const words = new RegExp(`${algorithm} is \\w+ as read, but the record beside the image says`);
+    assert.throws(() => check(plan, flipped(IMAGE)), isCorrupt(words));
+  }
 });
 
 for (const signature of [

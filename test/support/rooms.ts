@@ -14,8 +14,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'packages/node-libvirt': { rooms: [], packages: ['koffi'], node: '*' },
   'src/wire': { rooms: [], packages: [], node: [] },
   'src/domain': { rooms: ['src/wire'], packages: ['fast-xml-parser'], node: PURE },
+  'src/trust/manifest': {
+    rooms: ['src/wire'],
+    packages: ['@sigstore/core', 'zod'],
+    node: PURE,
+  },
   'src/trust': {
-    rooms: ['src/wire', 'src/domain'],
+    rooms: ['src/wire', 'src/domain', 'src/trust/manifest'],
     packages: [],
     node: [...PURE, 'node:fs/promises'],
   },
@@ -33,7 +38,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'src/systemd': { rooms: [], packages: ['koffi'], node: '*' },
   'src/export-file': { rooms: ['src/wire'], packages: ['zod'], node: PURE },
   'src/rbd-export': {
-    rooms: ['src/wire', 'src/trust', 'src/export-file'],
+    rooms: ['src/wire', 'src/trust', 'src/trust/manifest', 'src/export-file'],
     packages: ['ceph-napi'],
     node: '*',
   },
@@ -48,6 +53,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'src/wire',
       'src/domain',
       'src/trust',
+      'src/trust/manifest',
       'src/hook',
       'src/cache',
       'src/snapshot',
@@ -68,7 +74,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     node: '*',
   },
   'src/cli': {
-    rooms: ['src/wire', 'src/export-file'],
+    rooms: ['src/wire', 'src/export-file', 'src/trust/manifest'],
     packages: ['commander', 'cli-progress'],
     node: '*',
   },

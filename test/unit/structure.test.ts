@@ -27,7 +27,7 @@ const ENTRY_POINTS = [
 
 /** Decisions: functions of facts and `now`. */
 const DECISIONS =
-  /^src\/(wire|domain)\/|^src\/(hook|snapshot)\/(decide|events|policy|retention)|^src\/cache\/(states|admit|evict)\.ts|^src\/worker\/roles\/libvirt\/decide|^src\/trust\/(inspect|plan|verify)/;
+  /^src\/(wire|domain)\/|^src\/(hook|snapshot)\/(decide|events|policy|retention)|^src\/cache\/(states|admit|evict)\.ts|^src\/worker\/roles\/libvirt\/decide|^src\/trust\/(inspect|plan|verify|manifest\/)/;
 
 test('every import follows the arrows', () => {
   assert.deepEqual(all.flatMap(forbiddenImports), []);

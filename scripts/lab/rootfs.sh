@@ -7,7 +7,7 @@ PACKAGES=(systemd-sysv systemd-container dbus iproute2 iputils-ping procps util-
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-storage-rbd qemu-system-x86 qemu-utils qemu-block-extra
   swtpm swtpm-tools
   librbd-dev librados-dev libvirt-dev
-  e2fsprogs xfsprogs btrfs-progs openssl ca-certificates curl jq apparmor libfaketime
+  e2fsprogs fsverity xfsprogs btrfs-progs openssl ca-certificates curl jq apparmor libfaketime
   libatomic1) # Node's
 
 # Prints the folder of release $1, present or not.

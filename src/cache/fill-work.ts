@@ -18,7 +18,7 @@ import {
   type SourceProperties,
 } from '../wire/vocabulary.ts';
 import type { FillMethods, FillProgress, FillResult } from '../wire/worker-protocol.ts';
-import type { BaseRow } from './catalogue/bases.ts';
+import type { BaseRow, FileFacts } from './catalogue/bases.ts';
 import {
   type DiskFile,
   partialPath,
@@ -201,13 +201,17 @@ export function recordPublished(
     digests: result.digests,
     verification: result.verification,
     signatures: plan.signatures,
-    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs },
+    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs, ...sealOf(result) },
     problem: undefined,
     createdAtMs: nowMs,
     lastUsedAtMs: nowMs,
   });
   assert(row !== undefined);
   return viewOf(parts.catalogue, row);
+}
+
+function sealOf({ fsVerity }: FillResult): Pick<FileFacts, 'fsVerity'> {
+  return fsVerity === undefined ? {} : { fsVerity };
 }
 
 /** Leaves nothing of a fill but the file that was there before it, if any. Idempotent. Also for recovery. */

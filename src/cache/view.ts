@@ -8,9 +8,11 @@ import type { Catalogue } from './catalogue/open.ts';
 export type BaseView = Base & { readonly path: string };
 
 export function viewOf(catalogue: Catalogue, row: BaseRow): Base {
-  const { signatures: _signatures, file: _file, problem: _problem, ...base } = row;
+  const { signatures: _signatures, file, problem: _problem, ...base } = row;
+  const { fsVerity } = file ?? {};
   return {
     ...base,
+    ...(fsVerity !== undefined && { fsVerity }),
     isPinned: catalogue.pins.has(row.id),
     leases: catalogue.leases.ofBase(row.id),
   };

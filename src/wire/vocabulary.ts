@@ -93,6 +93,8 @@ export interface Base {
   readonly allocatedBytes: number;
   readonly digests: Digests;
   readonly verification: Verification;
+  /** The file's fs-verity digest (SHA-256, hex): the kernel lets nobody change it. Where its file system has that. */
+  readonly fsVerity?: string;
   readonly createdAtMs: number;
   readonly lastUsedAtMs: number;
   readonly isPinned: boolean;

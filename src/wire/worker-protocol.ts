@@ -339,4 +339,6 @@ export interface FillResult {
   readonly allocatedBytes: number;
   readonly digests: Digests;
   readonly verification: Verification;
+  /** The file's fs-verity digest (SHA-256, hex), where its file system has that. */
+  readonly fsVerity?: string;
 }

@@ -21,6 +21,8 @@ export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
 export interface FileFacts {
   readonly sizeBytes: number;
   readonly mtimeMs: number;
+  /** Its digest (SHA-256, hex), where the kernel lets nobody change it. */
+  readonly fsVerity?: string;
 }
 
 export interface BaseShelf {

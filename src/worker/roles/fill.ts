@@ -4,12 +4,18 @@ import { digestImage, exportImage } from '../../rbd-export/index.ts';
 import { measureDisk, saveDisk } from '../../rbd-export/save-disk.ts';
 import { formatSource } from '../../wire/source.ts';
 import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
+import { sealFile } from '../fs-verity.ts';
 import type { Role, StartRole } from '../role.ts';
 import { during } from '../translate-error.ts';
 
 export const startFillRole = (() => ({
   handlers: {
-    fill: (spec, context) => during(stepOf('fill', spec), () => exportImage(spec, context)),
+    fill: (spec, context) =>
+      during(stepOf('fill', spec), async () => {
+        const result = await exportImage(spec, context);
+        const fsVerity = await sealFile(spec.partialPath);
+        return { ...result, ...(fsVerity !== undefined && { fsVerity }) };
+      }),
     digest: (spec, context) => during(stepOf('digest', spec), () => digestImage(spec, context)),
     measureDisk: (spec, { signal }) =>
       during(stepOf('measure', spec), () => measureDisk(spec, signal)),

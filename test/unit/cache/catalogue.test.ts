@@ -7,6 +7,7 @@ import Database from 'better-sqlite3';
 import { ENDED_JOBS_MAX } from '../../../src/cache/catalogue/jobs.ts';
 import { MIGRATIONS } from '../../../src/cache/catalogue/migrations.ts';
 import { openCatalogue } from '../../../src/cache/index.ts';
+import { viewOf } from '../../../src/cache/view.ts';
 import { baseId } from '../../../src/domain/base-path.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import type { JobRecord } from '../../../src/wire/journal.ts';
@@ -99,6 +100,19 @@ test('bases, pins and leases are what they were after a restart', () => {
   assert.deepEqual(catalogue.leases.ofBase(ROW.id), [
     { domainUuid: 'u1', domainName: 'g1', kind: 'defined' },
   ]);
+});
+
+test('what the kernel seals of a file is told with its base, and after a restart', () => {
+  const file = { sizeBytes: 6, mtimeMs: 7, fsVerity: 'ab' };
+  {
+    using catalogue = openCatalogue(path);
+    const row = catalogue.bases.enter('reserve', ROW);
+    assert.equal('fsVerity' in viewOf(catalogue, row), false);
+    catalogue.bases.move(ROW.id, 'published', { file });
+  }
+  using catalogue = openCatalogue(path);
+  const row = catalogue.bases.get(ROW.id) ?? assert.fail();
+  assert.equal(viewOf(catalogue, row).fsVerity, 'ab');
 });
 
 test('a move that the table of states does not know is a defect', () => {

@@ -6,7 +6,7 @@ import { OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import { formatSource } from '../wire/source.ts';
-import type { VerificationPlan } from '../wire/verification-plan.ts';
+import { signatureId, type VerificationPlan } from '../wire/verification-plan.ts';
 import {
   type Base,
   DIGEST_ALGORITHMS,
@@ -88,7 +88,7 @@ export function fillDataOf({ ask, id, facts, plan }: Want): FillData {
     name: facts.name,
     plan: {
       digests: plan.digests,
-      signatures: plan.signature === undefined ? [] : [plan.signature.signature],
+      signatures: plan.signature === undefined ? [] : [signatureId(plan.signature)],
     },
   };
 }

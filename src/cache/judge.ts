@@ -1,6 +1,6 @@
 // What a base that is here already is to a plan of verification: good by what is recorded, wrong, or still to be computed. Pure.
 
-import { isProof, type VerificationPlan, whoSays } from '../wire/verification-plan.ts';
+import { isProof, signatureId, type VerificationPlan, whoSays } from '../wire/verification-plan.ts';
 import type { Verification, VerifiedBy } from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 
@@ -46,7 +46,7 @@ export function judgeBase(
     }
   }
   if (signature !== undefined) {
-    if (!row.signatures.includes(signature.signature)) isAllKnown = false;
+    if (!row.signatures.includes(signatureId(signature))) isAllKnown = false;
     const { keyType, certificate } = signature;
     by.push({ what: 'signature', keyType, certificate });
   }

@@ -20,7 +20,7 @@ import type { Restores } from '../snapshot/restore/room.ts';
 import { Schedules } from '../snapshot/schedule/schedules.ts';
 import { createSnapshots, type Snapshots } from '../snapshot/service.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
-import { certificateFolder, type FindCertificate, planVerification } from '../trust/index.ts';
+import { certificateFolder, planVerification, readTrust } from '../trust/index.ts';
 import type { FillMethods, LibvirtEvent } from '../wire/worker-protocol.ts';
 import { startWorker, whyStuck } from '../worker/supervisor/index.ts';
 import { createBasesPort, type DomainBases } from './bases-port.ts';
@@ -94,7 +94,6 @@ export async function openCache(
 ): Promise<{ cache: Cache; recovery: Recovery }> {
   const { config, log, catalogue, journal, pauses, fillGroup } = stores;
   const { path } = config.cache;
-  const findCertificate: FindCertificate = (uuid) => certificateFolder(config.trust.folder)(uuid);
   const program = { ...workerProgram(), adopt: fillGroup.adopt };
   const cache = createCache({
     settings: liveSettings(config, workers),
@@ -111,10 +110,20 @@ export async function openCache(
         log: log.child({ job }),
       }),
     pauses: () => pauses.current(),
-    planVerification: (asked) => planVerification({ ...asked, findCertificate, now: Date.now() }),
+    planVerification: (asked) => planVerification({ ...asked, ...trustOf(stores) }),
     ...worldAt(path),
   });
   return { cache, recovery: await cache.recover() };
+}
+
+/** What planning needs to know of trust, as it is now. */
+function trustOf({ config, log }: Stores) {
+  return {
+    findCertificate: certificateFolder(config.trust.folder),
+    readTrust: () => readTrust(config.trust),
+    now: Date.now(),
+    onWarning: (what: string) => log.warn(what),
+  };
 }
 
 /** What a reload may change is read at each use. */

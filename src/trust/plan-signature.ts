@@ -1,7 +1,7 @@
 // An OpenStack image signature as its four properties name it, with the key resolved and tried before a byte moves.
 
 import type { KeyObject } from 'node:crypto';
-import { createVerify, X509Certificate } from 'node:crypto';
+import { createVerify } from 'node:crypto';
 import type { ErrorCode } from '../wire/errors.ts';
 import { OperatingError } from '../wire/errors.ts';
 import {
@@ -10,9 +10,22 @@ import {
   type SignatureKeyType,
 } from '../wire/verification-plan.ts';
 import type { SourceProperties } from '../wire/vocabulary.ts';
+import { parseCertificates } from './certificate.ts';
+import { judgeChain, NO_TRUST, type Trust } from './chain.ts';
 import { isGoodSignature, isKeyOfType } from './signature.ts';
 
+/** A source of keys: the certificate of a UUID (PEM or DER), perhaps with others of its chain behind it; undefined: it has none. */
 export type FindCertificate = (uuid: string) => Promise<string | Uint8Array | undefined>;
+
+export interface SignatureRequest {
+  readonly findCertificate: FindCertificate;
+  /** Asked where there is a signature. Absent: a certificate that is found is trusted. */
+  readonly readTrust?: () => Promise<Trust>;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Told what is no reason to refuse, and should be mended. */
+  readonly onWarning?: (what: string) => void;
+}
 
 const PROPERTIES = [
   'img_signature',
@@ -28,13 +41,13 @@ const HASHES: Readonly<Record<string, ExpectedSignature['hash']>> = {
   'SHA-384': 'sha384',
   'SHA-512': 'sha512',
 };
+const CHAIN_HINT = 'Look at the trust folder: anchors/, crls/, revoked/.';
 const UUID = /^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$/;
 
 /** The signature that the properties name; undefined where none of them is there. @throws OperatingError as planVerification does. */
 export async function planSignature(
   properties: SourceProperties,
-  findCertificate: FindCertificate,
-  now: number,
+  request: SignatureRequest,
 ): Promise<ExpectedSignature | undefined> {
   const given = signatureProperties(properties);
   if (given === undefined) return undefined;
@@ -42,7 +55,7 @@ export async function planSignature(
   const keyType = keyTypeOf(given.img_signature_key_type);
   const signature = base64(given.img_signature);
   const certificate = uuidOf(given.img_signature_certificate_uuid);
-  const key = await resolveKey(certificate, findCertificate, now);
+  const key = await resolveKey(certificate, request);
   if (!isKeyOfType(key, keyType)) {
     throw failure(
       'mismatch',
@@ -98,29 +111,25 @@ function uuidOf(text: string): string {
   return uuid.replaceAll('-', '').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
-async function resolveKey(uuid: string, find: FindCertificate, now: number): Promise<KeyObject> {
-  const bytes = await find(uuid);
+async function resolveKey(uuid: string, request: SignatureRequest): Promise<KeyObject> {
+  const { findCertificate, readTrust, now, onWarning } = request;
+  const trust = (await readTrust?.()) ?? NO_TRUST;
+  if (trust.revoked.has(uuid)) throw failure('refused', uuid, 'the certificate was revoked here');
+  const bytes = await findCertificate(uuid);
   if (bytes === undefined) {
     const hint = `Put the signer's certificate into the trust folder as ${uuid}.pem.`;
     throw failure('not-found', uuid, 'no such certificate in the trust folder', { hint });
   }
-  const certificate = parseCertificate(uuid, bytes);
-  const { validFromDate: from, validToDate: to } = certificate;
-  if (now < from.getTime())
-    throw failure('refused', uuid, `the certificate is not valid before ${from.toISOString()}`);
-  if (now > to.getTime())
-    throw failure('refused', uuid, `the certificate expired at ${to.toISOString()}`);
-  return certificate.publicKey;
-}
-
-function parseCertificate(uuid: string, bytes: string | Uint8Array): X509Certificate {
-  try {
-    return new X509Certificate(bytes);
-  } catch (cause) {
-    throw failure('corrupt', uuid, 'what the trust folder holds is not an X.509 certificate', {
-      cause,
-    });
+  const found = parseCertificates(Buffer.from(bytes));
+  if (found.kind === 'none') {
+    const why = `what the trust folder holds is not an X.509 certificate: ${found.why}`;
+    throw failure('corrupt', uuid, why);
   }
+  const [certificate, ...more] = found.all;
+  const verdict = judgeChain(certificate, more, trust, now);
+  if (verdict.kind === 'refused') throw failure('refused', uuid, verdict.why, { hint: CHAIN_HINT });
+  for (const issuer of verdict.overdue) onWarning?.(`the CRL of ${issuer} is overdue`);
+  return certificate.x509.publicKey;
 }
 
 /** A key may forbid a hash or a salt (RSASSA-PSS parameters), or be unreadable to OpenSSL: that shows at the first use, so use it now. */

@@ -8,16 +8,11 @@ import {
   type DiskFormat,
   type SourceProperties,
 } from '../wire/vocabulary.ts';
-import type { FindCertificate } from './plan-signature.ts';
-import { planSignature } from './plan-signature.ts';
+import { planSignature, type SignatureRequest } from './plan-signature.ts';
 
-export interface PlanRequest {
+export interface PlanRequest extends SignatureRequest {
   readonly properties?: SourceProperties;
   readonly operator?: { readonly sha256?: string; readonly sha512?: string };
-  /** The X.509 certificate (PEM or DER) of a UUID in lower case; undefined where there is none. */
-  readonly findCertificate: FindCertificate;
-  /** Milliseconds since the epoch: certificates must be valid then. */
-  readonly now: number;
 }
 
 const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = {
@@ -33,14 +28,14 @@ const OP = 'plan verification';
 /**
  * The plan of a fill: all that anybody said of the bytes.
  * @throws OperatingError `usage` (malformed or half-present material), `refused` (material that cannot be checked here, a certificate
- *   out of date), `not-found` (no such certificate), `mismatch` (two digests that cannot both be right, a key of another type).
+ *   that is out of date, revoked, or without a chain to an anchor), `not-found` (no such certificate), `mismatch` (two digests that cannot both be right, a key of another type).
  */
 export async function planVerification(request: PlanRequest): Promise<VerificationPlan> {
   const properties = request.properties ?? {};
   const said = [...operatorDigests(request.operator ?? {}), ...propertyDigests(properties)];
   assertAgreeing(said);
   const format = declaredFormat(properties);
-  const signature = await planSignature(properties, request.findCertificate, request.now);
+  const signature = await planSignature(properties, request);
   return {
     digests: said.map((each) => each.digest),
     ...(signature === undefined ? {} : { signature }),

@@ -36,6 +36,10 @@ export interface ExpectedSignature {
   readonly certificate: string;
 }
 
+/** What is recorded of a signature that was good: the same text under another certificate, or by another key, is another. */
+export const signatureId = (it: ExpectedSignature): string =>
+  [it.keyType, it.hash, it.certificate, it.signature, it.publicKeyPem].join(' ');
+
 export interface VerificationPlan {
   readonly digests: readonly ExpectedDigest[];
   readonly signature?: ExpectedSignature;

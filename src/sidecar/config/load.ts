@@ -8,6 +8,7 @@ import { parse, TomlError } from 'smol-toml';
 import type { Limits } from '../../snapshot/limits.ts';
 import type { VerifyLimits } from '../../snapshot/verify/ports.ts';
 import type { FillLimits } from '../../systemd/fill-group-plan.ts';
+import type { TrustSettings } from '../../trust/index.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat, StateKind } from '../../wire/vocabulary.ts';
 import type { CephSettings } from '../../wire/worker-protocol.ts';
@@ -37,7 +38,7 @@ export interface Config {
   };
   readonly fills: FillLimits;
   readonly clusters: readonly ClusterConfig[];
-  readonly trust: { readonly folder: string };
+  readonly trust: TrustSettings;
   readonly hook: { readonly fillWaitMs: number; readonly spool: string };
   readonly snapshot: Limits & {
     readonly policies: string;
@@ -194,7 +195,7 @@ function inOrder(problems: readonly ConfigProblem[], texts: readonly ConfigText[
 
 /** What the rooms are given of checked files. */
 export function toConfig(file: ConfigFile): Config {
-  const { cache, fills, hook, snapshot, publish, verify, api } = file;
+  const { cache, fills, trust, hook, snapshot, publish, verify, api } = file;
   const { snapshots_directory: folder, flatten_rate: flattenRateBytes } = publish;
   return {
     cache: {
@@ -219,7 +220,11 @@ export function toConfig(file: ConfigFile): Config {
       isTickPoolStated: cluster.tick_pool !== undefined,
       settings: toSettings(cluster),
     })),
-    trust: file.trust,
+    trust: {
+      folder: trust.folder,
+      isChainNeeded: trust.chains === 'always',
+      isPathLengthNeeded: trust.path_length === 'required',
+    },
     hook: { fillWaitMs: hook.fill_wait, spool: hook.spool },
     snapshot: {
       policies: snapshot.policies,

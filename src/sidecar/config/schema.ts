@@ -206,7 +206,19 @@ export const CONFIG_SHAPE = z.strictObject({
   trust: table({
     folder: path()
       .default('/etc/siphon/trust')
-      .describe('the certificates that may sign images, each as `UUID.pem`'),
+      .describe(
+        'the certificates that may sign images, each as `UUID.pem`; in `anchors/` those to which they must have a chain, in `crls/` lists of revoked ones',
+      ),
+    chains: oneOf('anchored', 'always')
+      .default('anchored')
+      .describe(
+        'when a certificate must have a chain to an anchor: `anchored`, while there is any in `anchors/`; `always`',
+      ),
+    path_length: oneOf('optional', 'required')
+      .default('optional')
+      .describe(
+        'whether each authority in a chain has to state a path length, as OpenStack’s verifier wants it; X.509 does not',
+      ),
   }),
   hook: table({
     fill_wait: duration(0, FILL_WAIT_MS_MAX, 'at most 10s')

@@ -9,7 +9,7 @@ import { judgeBase, mergeVerification } from '../../../src/cache/judge.ts';
 import { isMountedReadOnly, privateFolders } from '../../../src/cache/mount.ts';
 import { openStateOf, parseLocks } from '../../../src/cache/open-files.ts';
 import { type BaseEvent, TRANSITIONS, transition } from '../../../src/cache/states.ts';
-import type { VerificationPlan } from '../../../src/wire/verification-plan.ts';
+import { signatureId, type VerificationPlan } from '../../../src/wire/verification-plan.ts';
 
 const EVENTS: readonly BaseEvent[] = [
   'reserve',
@@ -207,13 +207,17 @@ test('locks that are not understood, or cannot be read, make every use unknown',
   assert.equal(openStateOf({ dev: DEV(0xfe, 0), ino: 9n }, null), 'unknown');
 });
 
-const RECORD = { digests: { sha256: 'aa' }, signatures: ['sig'], sourceFormat: 'raw' as const };
 const SIGNATURE = {
   keyType: 'RSA-PSS' as const,
   hash: 'sha256' as const,
   signature: 'sig',
   publicKeyPem: '',
   certificate: 'c',
+};
+const RECORD = {
+  digests: { sha256: 'aa' },
+  signatures: [signatureId(SIGNATURE)],
+  sourceFormat: 'raw' as const,
 };
 const digest = (algorithm: 'sha256' | 'sha512', hex: string) =>
   ({ algorithm, hex, from: 'operator' }) as const;
@@ -231,6 +235,8 @@ const JUDGEMENTS: readonly [string, Partial<typeof RECORD>, Partial<Verification
   ],
   ['the signature that was good', {}, { signature: SIGNATURE }, 'satisfied'],
   ['another signature', {}, { signature: { ...SIGNATURE, signature: 'x' } }, 'unknown'],
+  ['it, of another certificate', {}, { signature: { ...SIGNATURE, certificate: 'x' } }, 'unknown'],
+  ['it, by another key', {}, { signature: { ...SIGNATURE, publicKeyPem: 'x' } }, 'unknown'],
   ['its format', {}, { declaredFormat: 'raw' }, 'satisfied'],
   ['another format', {}, { declaredFormat: 'qcow2' }, 'contradicted'],
   ['an adopted base', { digests: {} as never }, { declaredFormat: 'qcow2' }, 'satisfied'],

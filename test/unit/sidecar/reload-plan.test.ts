@@ -34,6 +34,8 @@ const OTHER: Readonly<Record<string, string>> = {
   'fills.cpu_weight': '10',
   'fills.io_weight': '10',
   'trust.folder': '"/other"',
+  'trust.chains': '"always"',
+  'trust.path_length': '"required"',
   'hook.fill_wait': '"7s"',
   'hook.spool': '"/other"',
   'snapshot.policies': '"/other"',

@@ -26,6 +26,7 @@ const ENTRIES = {
   worker: 'src/worker/main.ts',
   siphon: 'src/cli/main.ts',
   'hash-thread': 'src/rbd-export/hash-thread.ts',
+  'chunk-thread': 'src/rbd-export/chunk-thread.ts',
 };
 
 /** Native prebuilds stay packages; of each only what this platform loads. */

@@ -6,9 +6,14 @@ import { OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
 import { formatSource } from '../wire/source.ts';
-import { signatureId, type VerificationPlan } from '../wire/verification-plan.ts';
+import {
+  type ChunkTableBytes,
+  signatureId,
+  type VerificationPlan,
+} from '../wire/verification-plan.ts';
 import {
   type Base,
+  type ChunkTableRef,
   DIGEST_ALGORITHMS,
   type Digests,
   type DiskFormat,
@@ -65,8 +70,11 @@ export interface FillData {
     readonly signatures: readonly string[];
   };
   /** With the step `publish`: the partial file is complete and on disk. */
-  readonly outcome?: { readonly result: FillResult; readonly file: DiskFile };
+  readonly outcome?: { readonly result: Filled; readonly file: DiskFile };
 }
+/** Its table is in the catalogue, and only named here. */
+export type Filled = Omit<FillResult, 'table'> & { readonly chunkTable?: ChunkTableRef };
+
 /** Of a check of a base that is here: nothing is to be undone. */
 export interface CheckData {
   readonly what: 'check';
@@ -125,12 +133,13 @@ export async function fillBase(parts: CacheParts, work: Work): Promise<Base> {
   const { path: root } = parts.settings;
   const partial = partialPath(root, job.id);
   job.step('fill');
-  const result = await readSource(parts, work, partial);
+  const { table, ...read } = await readSource(parts, work, partial);
   await lookAgain(parts, work);
   const file = await statFile(partial);
   assert(file !== undefined, 'the fill worker leaves a partial file, or rejects');
   await syncPartialFolder(root);
   job.signal.throwIfAborted();
+  const result: Filled = { ...read, ...keepTable(parts, table) };
   const data: FillData = { ...fillDataOf(want), outcome: { result, file } };
   job.step('publish', data);
   const path = basePath(root, want.facts.ids, result.format);
@@ -142,6 +151,17 @@ export async function fillBase(parts: CacheParts, work: Work): Promise<Base> {
     if (parts.catalogue.bases.get(want.id)?.file === undefined) await removeFile(path);
     throw error;
   }
+}
+
+/** On disk before anything says that it is there. */
+function keepTable(
+  { catalogue }: CacheParts,
+  table: ChunkTableBytes | undefined,
+): { readonly chunkTable?: ChunkTableRef } {
+  if (table === undefined) return {};
+  const { sha256, chunkBytes, base64 } = table;
+  catalogue.tables.put(sha256, Buffer.from(base64, 'base64'));
+  return { chunkTable: { sha256, chunkBytes } };
 }
 
 async function readSource(parts: CacheParts, work: Work, partial: string): Promise<FillResult> {
@@ -199,6 +219,7 @@ export function recordPublished(
     sourceSizeBytes: result.sourceSizeBytes,
     allocatedBytes: file.allocatedBytes,
     digests: result.digests,
+    chunkTable: result.chunkTable,
     verification: result.verification,
     signatures: plan.signatures,
     file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs, ...sealOf(result) },
@@ -239,10 +260,11 @@ export async function checkBase(parts: CacheParts, work: Work): Promise<Base> {
     const why = 'the base was evicted or replaced meanwhile';
     throw new OperatingError({ code: 'busy', op: 'check', subject: id, why });
   }
-  assertSameDigests(parts, row, found.digests);
+  assertSame(parts, row, found);
   const by = found.verification.kind === 'verified' ? found.verification.by : [];
   const amended = bases.amend(id, {
     digests: { ...row.digests, ...found.digests },
+    ...keepTable(parts, found.table),
     verification: mergeVerification(row.verification, by),
     signatures: [...new Set([...row.signatures, ...fillDataOf(work.want).plan.signatures])],
   });
@@ -259,11 +281,15 @@ async function digestSource(parts: CacheParts, work: Work): Promise<CheckResult>
 }
 
 /** What is read now must be what was read then: a snapshot does not change. */
-function assertSameDigests({ catalogue }: CacheParts, row: BaseRow, found: Digests): void {
-  for (const algorithm of DIGEST_ALGORITHMS) {
-    const [then, now] = [row.digests[algorithm], found[algorithm]];
+function assertSame({ catalogue }: CacheParts, row: BaseRow, found: CheckResult): void {
+  const digests = DIGEST_ALGORITHMS.map(
+    (each) => [each, row.digests[each], found.digests[each]] as const,
+  );
+  const areAlike = row.chunkTable?.chunkBytes === found.table?.chunkBytes;
+  const tables = ['chunk table', row.chunkTable?.sha256, found.table?.sha256] as const;
+  for (const [what, then, now] of areAlike ? [...digests, tables] : digests) {
     if (then === undefined || now === undefined || then === now) continue;
-    const why = `its source reads as ${algorithm} ${now} now, and was ${then} when it was filled`;
+    const why = `its source reads as ${what} ${now} now, and was ${then} when it was filled`;
     catalogue.bases.move(row.id, 'damaged', { problem: why });
     throw new OperatingError({ code: 'corrupt', op: 'check', subject: row.id, why });
   }

@@ -346,9 +346,11 @@ function fillOf(lead: Lead, job: Job, done: Promise<Base>): Fill {
   return { baseId: lead.want.id, jobId: job.id, progress: () => lead.progress, done };
 }
 
-/** What makes two asks for one base different. */
+/** What makes two asks for one base different. A table is large, and its digest says it all. */
 function demandOf({ plan, ask }: Want): string {
-  return JSON.stringify([plan, ask.format ?? null, ask.again ?? false]);
+  const { manifest, ...rest } = plan;
+  const by = manifest && [manifest.keyId, manifest.table.sha256];
+  return JSON.stringify([rest, by ?? null, ask.format ?? null, ask.again ?? false]);
 }
 
 function inFormatOf({ ask, facts }: Want, base: Base): Base {

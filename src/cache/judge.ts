@@ -20,12 +20,12 @@ export type Judgement =
 
 /** Compares a base's record with what a plan demands. */
 export function judgeBase(
-  row: Pick<BaseRow, 'digests' | 'signatures' | 'sourceFormat'>,
+  row: Pick<BaseRow, 'digests' | 'chunkTable' | 'signatures' | 'sourceFormat'>,
   plan: VerificationPlan,
 ): Judgement {
-  const { declaredFormat: declared, signature } = plan;
-  const hasDemands = plan.digests.length > 0 || signature !== undefined;
-  if (Object.keys(row.digests).length === 0) {
+  const { declaredFormat: declared, signature, manifest } = plan;
+  const hasDemands = plan.digests.length > 0 || (signature ?? manifest) !== undefined;
+  if (Object.keys(row.digests).length === 0 && row.chunkTable === undefined) {
     return hasDemands ? { kind: 'unfounded' } : { kind: 'satisfied', by: [] };
   }
   if (declared !== undefined && declared !== row.sourceFormat) {
@@ -49,6 +49,18 @@ export function judgeBase(
     if (!row.signatures.includes(signatureId(signature))) isAllKnown = false;
     const { keyType, certificate } = signature;
     by.push({ what: 'signature', keyType, certificate });
+  }
+  if (manifest !== undefined) {
+    const { keyId, table } = manifest;
+    const recorded = row.chunkTable;
+    // A table of other chunks says nothing of it.
+    if (recorded?.chunkBytes !== table.chunkBytes) isAllKnown = false;
+    else if (recorded.sha256 !== table.sha256) {
+      const says = `its manifest (key ${keyId}) says that its chunks are of table ${table.sha256}`;
+      const why = `${says}, and that is ${recorded.sha256} as read`;
+      return { kind: 'contradicted', why, from: 'properties' };
+    }
+    by.push({ what: 'manifest', keyId });
   }
   return isAllKnown ? { kind: 'satisfied', by } : { kind: 'unknown' };
 }

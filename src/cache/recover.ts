@@ -62,6 +62,7 @@ export async function recover(parts: RecoverParts): Promise<Recovery> {
   await removePartials(parts.settings.path);
   await new Quarantine(parts).settle();
   await adoptFiles(parts, recovery);
+  forgetTables(parts);
   return recovery;
 }
 
@@ -151,6 +152,12 @@ async function adoptFiles(parts: RecoverParts, recovery: Recovery): Promise<void
       recovery.adopted.push(id);
     }
   }
+}
+
+/** Those of fills that did not end. */
+function forgetTables({ catalogue }: RecoverParts): void {
+  const used = new Set(catalogue.bases.all().map(({ chunkTable }) => chunkTable?.sha256));
+  catalogue.tables.prune((sha256) => used.has(sha256));
 }
 
 function cutOff({ kind, subject }: JobRecord, isAskedAgain: boolean): OperatingError {

@@ -74,12 +74,19 @@ export class ExtentList {
   }
 }
 
-/** What the image has, its parent's included unless said, widened to whole grains and cut at its size. */
+interface ReadExtentsOptions {
+  /** Also what its parent has (default). */
+  readonly includeParent?: boolean;
+  /** A multiple of GRAIN_BYTES. */
+  readonly grainBytes?: number;
+}
+
+/** What the image has, widened to whole grains and cut at its size. */
 export async function readExtents(
   image: Image,
   sizeBytes: number,
   signal?: AbortSignal,
-  includeParent = true,
+  { includeParent = true, grainBytes = GRAIN_BYTES }: ReadExtentsOptions = {},
 ): Promise<ExtentList> {
   const list = new ExtentList();
   for (let start = 0; start < sizeBytes; start += WINDOW_BYTES) {
@@ -91,8 +98,8 @@ export async function readExtents(
       ...(signal === undefined ? {} : { signal }),
     };
     for (const [offset, bytes] of await allocatedExtents(image, window)) {
-      const end = Math.ceil((offset + bytes) / GRAIN_BYTES) * GRAIN_BYTES;
-      list.add(Math.floor(offset / GRAIN_BYTES) * GRAIN_BYTES, Math.min(end, sizeBytes));
+      const end = Math.ceil((offset + bytes) / grainBytes) * grainBytes;
+      list.add(Math.floor(offset / grainBytes) * grainBytes, Math.min(end, sizeBytes));
     }
   }
   return list;

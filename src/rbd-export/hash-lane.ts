@@ -8,6 +8,9 @@ import type { FromHashThread, HashThreadData, ToHashThread } from './hash-thread
 /** `.ts` in the tree, the bundle's own suffix as installed. */
 const THREAD_FILE = new URL(`./hash-thread${path.extname(import.meta.url)}`, import.meta.url);
 
+/** What threads make of their own is small and short-lived: what they hash is not theirs. */
+export const THREAD_LIMITS = { maxYoungGenerationSizeMb: 1 };
+
 interface Waiting<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (why: unknown) => void;
@@ -24,7 +27,8 @@ export class HashLane implements AsyncDisposable {
   /** Starts the thread; what is fed before it runs waits in its queue. */
   constructor(job: HashJob, memory: SharedArrayBuffer) {
     const workerData: HashThreadData = { job, memory };
-    this.#worker = new Worker(THREAD_FILE, { workerData, name: `hash ${job.kind}` });
+    const name = `hash ${job.kind}`;
+    this.#worker = new Worker(THREAD_FILE, { workerData, name, resourceLimits: THREAD_LIMITS });
     this.#worker.on('message', (message: FromHashThread) => this.#take(message));
     this.#worker.on('error', (error) => this.#fail(error));
     this.#worker.on('exit', () => this.#fail(new Error('the hash thread ended early')));

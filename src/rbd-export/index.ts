@@ -1,11 +1,14 @@
 // A source in RBD -> a verified file: or an error that says why, and no file. Runs in the process of a fill worker.
 
 import { INSPECT_HEAD_BYTES, inspectHead } from '../trust/inspect.ts';
+import { chunkBytesFor } from '../trust/manifest/chunk-table.ts';
 import type { Verdict } from '../trust/verify.ts';
 import { checksWhole, hashJobs, judge } from '../trust/verify.ts';
 import { OperatingError } from '../wire/errors.ts';
 import { formatSource } from '../wire/source.ts';
+import type { ChunkTableBytes } from '../wire/verification-plan.ts';
 import type { FillProgress, FillResult, FillSpec } from '../wire/worker-protocol.ts';
+import { ChunkHashing } from './chunk-hashing.ts';
 import { cancelled } from './errors.ts';
 import { PartialFile } from './partial-file.ts';
 import type { Sink } from './sink.ts';
@@ -34,40 +37,35 @@ export async function exportImage(
   spec: FillSpec,
   options: ExportOptions = {},
 ): Promise<FillResult> {
-  return await run(spec, options, async ({ source, hashing, head }) => {
+  return await run(spec, options, async (opened) => {
+    const { source, head } = opened;
     await using file = await PartialFile.create(spec.partialPath);
     const sink = sinkFor(spec, file, head, source.sizeBytes);
-    const { verdict, allocatedBytes } = await transfer(spec, options, source, hashing, sink).catch(
-      (error: unknown) => {
-        if (error instanceof OperatingError && error.code === 'corrupt') file.keep();
-        throw error;
-      },
-    );
+    const done = await transfer(spec, options, opened, sink).catch((error: unknown) => {
+      if (error instanceof OperatingError && error.code === 'corrupt') file.keep();
+      throw error;
+    });
     file.keep();
     return {
       sourceFormat: head.kind,
       format: sink.format,
       virtualSizeBytes: head.virtualSizeBytes,
       sourceSizeBytes: source.sizeBytes,
-      allocatedBytes,
-      ...verdict,
+      allocatedBytes: done.allocatedBytes,
+      ...done.found,
     };
   });
 }
 
 /** Reads the source for its digests alone, and judges them. @throws OperatingError as {@link exportImage} */
-export async function digestImage(
-  spec: DigestSpec,
-  options: ExportOptions = {},
-): Promise<Pick<FillResult, 'digests' | 'verification'>> {
-  return await run(spec, options, async ({ source, hashing }) => {
-    return (await transfer(spec, options, source, hashing)).verdict;
-  });
+export async function digestImage(spec: DigestSpec, options: ExportOptions = {}): Promise<Found> {
+  return await run(spec, options, async (opened) => (await transfer(spec, options, opened)).found);
 }
 
 interface Opened {
   readonly source: Source;
   readonly hashing: Hashing;
+  readonly chunks: ChunkHashing | undefined;
   readonly head: Accepted;
 }
 
@@ -83,10 +81,25 @@ async function run<T>(
     signal?.throwIfAborted();
     await using hashing = startHashing(hashJobs(spec.plan), new SlotMemory());
     await using source = await Source.open(spec);
-    return await work({ source, hashing, head: await inspect(spec, source) });
+    await using chunks = startChunks(spec, source, hashing.memory);
+    return await work({ source, hashing, chunks, head: await inspect(spec, source) });
   } catch (error) {
     throw signal?.aborted ? cancelled(subject) : error;
   }
+}
+
+/** As the manifest has them, or as siphon's own tables; none of an image that is too large for one. */
+function startChunks(
+  { plan }: DigestSpec,
+  { subject, sizeBytes }: Source,
+  memory: SlotMemory,
+): ChunkHashing | undefined {
+  const { manifest: expected } = plan;
+  const chunkBytes = expected?.table.chunkBytes ?? chunkBytesFor(sizeBytes);
+  if (chunkBytes === undefined || sizeBytes === 0) return undefined;
+  const more = expected === undefined ? {} : { expected };
+  const isPaced = hashJobs(plan).length > 0;
+  return new ChunkHashing({ subject, sizeBytes, chunkBytes, memory, isPaced, ...more });
 }
 
 async function inspect(spec: DigestSpec, source: Source): Promise<Accepted> {
@@ -107,24 +120,28 @@ function sinkFor(spec: FillSpec, file: PartialFile, head: Accepted, sizeBytes: n
   return isRewritten ? qcow2Sink(file, sizeBytes) : verbatimSink(file, head.kind, sizeBytes);
 }
 
+type Found = Verdict & { readonly table?: ChunkTableBytes };
+
 /** All bytes through; then the look that decides whether they count, and the verdict. */
 async function transfer(
   spec: DigestSpec,
   options: ExportOptions,
-  source: Source,
-  hashing: Hashing,
+  { source, hashing, chunks }: Opened,
   sink?: Sink,
-): Promise<{ verdict: Verdict; allocatedBytes: number }> {
+): Promise<{ readonly found: Found; readonly allocatedBytes: number }> {
   const { timeoutMs } = spec.ceph;
-  const { outcomes, allocatedBytes } = await stream({
+  const request = {
     source,
     hashing,
+    chunks,
     isChecked: checksWhole(spec.plan),
     sink,
     timeoutMs,
     ...options,
-  });
+  };
+  const { outcomes, table, allocatedBytes } = await stream(request);
   await source.lookAgain();
   options.signal?.throwIfAborted();
-  return { verdict: judge(spec.plan, outcomes, source.subject), allocatedBytes };
+  const verdict = judge(spec.plan, outcomes, source.subject, table);
+  return { found: { ...verdict, ...(table && { table }) }, allocatedBytes };
 }

@@ -12,10 +12,12 @@ export interface PipelinePorts<S extends Segment = Segment> {
   read(slot: number, segment: S): Promise<void>;
   /** Reads of a segment may end in any order, and so do writes. */
   write(slot: number, segment: S): Promise<void>;
+  /** As soon as the segment is read, in any order; done with the slot when it resolves. */
+  check?(slot: number, segment: S): Promise<void>;
   /** Told in the order of offsets; done with the slot when it resolves. */
   hash(slot: number, segment: S): Promise<void>;
   /** Told in the order of offsets, among `hash`. */
-  hashHole(length: number): void;
+  hashHole(length: number, offset: number): void;
   /** The segment is read, written and hashed. */
   done(segment: S): void;
   /** How long a read may take before it is given up, in ms. */
@@ -67,7 +69,7 @@ class Pump<S extends Segment> {
   /** Begins a segment: a chunk as soon as there is a slot. */
   async take(segment: S): Promise<void> {
     if (segment.kind === 'hole') {
-      this.#follow(this.#turn.then(() => this.#ports.hashHole(segment.length)));
+      this.#follow(this.#turn.then(() => this.#ports.hashHole(segment.length, segment.offset)));
       return;
     }
     const slot = await this.#slots.acquire();
@@ -92,13 +94,14 @@ class Pump<S extends Segment> {
   async #carry(slot: number, segment: S): Promise<void> {
     const reading = this.#read(slot, segment);
     const writing = reading.then(() => this.#ports.write(slot, segment));
+    const checking = reading.then(() => this.#ports.check?.(slot, segment));
     const handing = Promise.all([this.#turn, reading]).then(() => ({
       hashed: this.#ports.hash(slot, segment),
     }));
     this.#follow(handing);
     const hashing = handing.then(({ hashed }) => hashed);
-    // Both, also when one failed: the slot's memory is in use as long as either runs.
-    const ends = await Promise.allSettled([writing, hashing]);
+    // All, also when one failed: the slot's memory is in use as long as any runs.
+    const ends = await Promise.allSettled([checking, writing, hashing]);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
     this.#ports.done(segment);
     this.#slots.release(slot);

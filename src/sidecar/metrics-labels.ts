@@ -11,7 +11,7 @@ export const RESULTS = ['done', 'failed', 'cancelled'] as const;
 export const FILL_WAYS = ['fill', 'check'] as const;
 export const ASKERS = ['hook', 'operator', 'unknown'] as const;
 export const EVICT_REASONS = ['asked', 'limit', 'room'] as const;
-export const VERIFY_FAILURES = ['digest', 'signature', 'record', 'source'] as const;
+export const VERIFY_FAILURES = ['digest', 'signature', 'manifest', 'record', 'source'] as const;
 export const SET_RESULTS = [...RESULTS, 'skipped'] as const;
 export const SET_REASONS = [
   ...SET_EVENTS.filter((event) => event !== 'release'),
@@ -37,6 +37,7 @@ export function verifyFailureOf(
   if (error?.code !== 'corrupt') return undefined;
   if (error.op === 'check') return 'record';
   if (error.op !== 'verify') return 'source';
+  if (error.why?.startsWith('its manifest')) return 'manifest';
   return error.why?.startsWith('its signature') ? 'signature' : 'digest';
 }
 

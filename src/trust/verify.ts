@@ -8,7 +8,13 @@ import {
   type VerificationPlan,
   whoSays,
 } from '../wire/verification-plan.ts';
-import type { DigestAlgorithm, Digests, Verification, VerifiedBy } from '../wire/vocabulary.ts';
+import type {
+  ChunkTableRef,
+  DigestAlgorithm,
+  Digests,
+  Verification,
+  VerifiedBy,
+} from '../wire/vocabulary.ts';
 import { isGoodSignature } from './signature.ts';
 
 /** One pass of one hash over all of the source's bytes. Survives a structured clone: it may run in another thread. */
@@ -26,10 +32,13 @@ export interface Hasher {
   finish(): HashOutcome;
 }
 
-/** SHA-256 always (a base's record, for scrub and for what is asked later), and what the plan names. */
+/**
+ * What the plan names; and SHA-256 for a base's record, of which something may be asked later. Not beside a manifest: its table is the
+ * record, and one hash over all bytes in their order would be what such a fill waits for.
+ */
 export function hashJobs(plan: VerificationPlan): HashJob[] {
   const algorithms = new Set<DigestAlgorithm>([
-    'sha256',
+    ...(plan.manifest === undefined ? (['sha256'] as const) : []),
     ...plan.digests.map((one) => one.algorithm),
   ]);
   const digests = [...algorithms].map((algorithm) => ({ kind: 'digest', algorithm }) as const);
@@ -39,8 +48,8 @@ export function hashJobs(plan: VerificationPlan): HashJob[] {
 }
 
 /** Whether every byte, those of holes too, is compared with what somebody says it must be. */
-export function checksWhole({ digests, signature }: VerificationPlan): boolean {
-  return digests.length > 0 || signature !== undefined;
+export function checksWhole({ digests, signature, manifest }: VerificationPlan): boolean {
+  return digests.length > 0 || (signature ?? manifest) !== undefined;
 }
 
 /** A signature cannot be verified from a digest by node:crypto, so it hashes for itself. */
@@ -61,13 +70,15 @@ export function openHasher(job: HashJob): Hasher {
 }
 
 /**
- * What the outcomes of {@link hashJobs} say. All that the plan names must be right; what proves something makes it verified.
+ * What the outcomes of {@link hashJobs} say, and the table of chunks. All that the plan names must be right; what proves something makes it
+ * verified.
  * @throws OperatingError `corrupt`, with what was expected and what was found.
  */
 export function judge(
   plan: VerificationPlan,
   outcomes: readonly HashOutcome[],
   subject: string,
+  table?: ChunkTableRef,
 ): Verdict {
   const digests = digestsOf(outcomes);
   const by: VerifiedBy[] = [];
@@ -88,6 +99,15 @@ export function judge(
       );
     }
     by.push({ what: 'signature', keyType, certificate });
+  }
+  if (plan.manifest !== undefined) {
+    const { keyId, table: wanted } = plan.manifest;
+    if (table?.sha256 !== wanted.sha256) {
+      const read = table?.sha256 ?? 'not known';
+      const says = `its manifest (key ${keyId}) says that its chunks are of table ${wanted.sha256}`;
+      throw corrupt(subject, `${says}, and that is ${read} as read`);
+    }
+    by.push({ what: 'manifest', keyId });
   }
   return {
     digests,

@@ -1,6 +1,6 @@
 // What a fill must check, decided (src/trust) before a byte moves and carried out while the bytes stream.
 
-import type { DigestAlgorithm, DiskFormat } from './vocabulary.ts';
+import type { ChunkTableRef, DigestAlgorithm, DiskFormat } from './vocabulary.ts';
 
 export interface ExpectedDigest {
   readonly algorithm: DigestAlgorithm;
@@ -40,9 +40,22 @@ export interface ExpectedSignature {
 export const signatureId = (it: ExpectedSignature): string =>
   [it.keyType, it.hash, it.certificate, it.signature, it.publicKeyPem].join(' ');
 
+/** A table of chunks with its bytes (docs/manifests.md): some KiB, or a few MiB of a large image. */
+export interface ChunkTableBytes extends ChunkTableRef {
+  readonly base64: string;
+}
+
+/** A chunk manifest whose signature was found good, by a key that is trusted here. */
+export interface ExpectedManifest {
+  /** SHA-256 of its SubjectPublicKeyInfo, lower-case hex. */
+  readonly keyId: string;
+  readonly table: ChunkTableBytes;
+}
+
 export interface VerificationPlan {
   readonly digests: readonly ExpectedDigest[];
   readonly signature?: ExpectedSignature;
+  readonly manifest?: ExpectedManifest;
   /** The properties' `disk_format`: the bytes must be this. */
   readonly declaredFormat?: DiskFormat;
   /** Where the properties came from: a file that an operator gave, or the record beside the image. */

@@ -60,6 +60,12 @@ export type DigestAlgorithm = (typeof DIGEST_ALGORITHMS)[number];
 /** Lower-case hex digests of exactly the source's bytes, by algorithm. */
 export type Digests = Readonly<Partial<Record<DigestAlgorithm, string>>>;
 
+/** Which table of chunks (docs/manifests.md) says what the source's bytes are: by its SHA-256, lower-case hex. */
+export interface ChunkTableRef {
+  readonly sha256: string;
+  readonly chunkBytes: number;
+}
+
 /** What was checked against something trusted; `unverified` says that there was nothing to check. */
 export type Verification =
   | { readonly kind: 'unverified' }
@@ -70,7 +76,8 @@ export type VerifiedBy =
       readonly algorithm: DigestAlgorithm;
       readonly from: 'operator' | 'properties';
     }
-  | { readonly what: 'signature'; readonly keyType: string; readonly certificate: string };
+  | { readonly what: 'signature'; readonly keyType: string; readonly certificate: string }
+  | { readonly what: 'manifest'; readonly keyId: string };
 
 export type BaseState = 'filling' | 'ready' | 'suspect' | 'evicting';
 
@@ -91,7 +98,10 @@ export interface Base {
   readonly sourceSizeBytes: number;
   /** What the file takes on disk (st_blocks). */
   readonly allocatedBytes: number;
+  /** Of the whole: where a manifest was checked, only those that were asked for. */
   readonly digests: Digests;
+  /** Absent: nobody made one, or the image is too large for one. */
+  readonly chunkTable?: ChunkTableRef | undefined;
   readonly verification: Verification;
   /** The file's fs-verity digest (SHA-256, hex): the kernel lets nobody change it. Where its file system has that. */
   readonly fsVerity?: string;

@@ -7,7 +7,7 @@ import type { PublishMethods } from './publish-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { SaveMethods } from './save-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
-import type { VerificationPlan } from './verification-plan.ts';
+import type { ChunkTableBytes, VerificationPlan } from './verification-plan.ts';
 import type { ProofMethods } from './verify-protocol.ts';
 import type {
   Ability,
@@ -301,7 +301,13 @@ export interface FillMethods extends SaveMethods {
   /** Reads the source for its digests alone: for a base that is already here. */
   digest: {
     params: Pick<FillSpec, 'ceph' | 'ids' | 'name' | 'plan'>;
-    result: Pick<FillResult, 'digests' | 'verification'>;
+    result: Pick<FillResult, 'digests' | 'table' | 'verification'>;
+    progress: FillProgress;
+  };
+  /** Reads the source for the table of its chunks: for who signs it. */
+  table: {
+    params: Pick<FillSpec, 'ceph' | 'ids' | 'name'>;
+    result: { readonly table: ChunkTableBytes };
     progress: FillProgress;
   };
 }
@@ -338,6 +344,8 @@ export interface FillResult {
   readonly sourceSizeBytes: number;
   readonly allocatedBytes: number;
   readonly digests: Digests;
+  /** Absent: the source is too large for one. */
+  readonly table?: ChunkTableBytes;
   readonly verification: Verification;
   /** The file's fs-verity digest (SHA-256, hex), where its file system has that. */
   readonly fsVerity?: string;

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { parseBaseId } from '../../domain/base-path.ts';
 import { OperatingError } from '../../wire/errors.ts';
-import type { Base, BaseState, DiskFormat } from '../../wire/vocabulary.ts';
+import type { Base, BaseState, ChunkTableRef, DiskFormat } from '../../wire/vocabulary.ts';
 import { type BaseEvent, transition } from '../states.ts';
 import { type Db, onCatalogue } from './sqlite.ts';
+import type { TableShelf } from './tables.ts';
 
 /** A base's row: what of a Base is its own, and what only siphond needs. */
 export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
@@ -46,6 +47,7 @@ interface Stored {
   readonly source_size_bytes: number;
   readonly allocated_bytes: number;
   readonly digests: string;
+  readonly chunk_table: string | null;
   readonly verification: string;
   readonly signatures: string;
   readonly file: string | null;
@@ -64,6 +66,7 @@ const COLUMNS = [
   'source_size_bytes',
   'allocated_bytes',
   'digests',
+  'chunk_table',
   'verification',
   'signatures',
   'file',
@@ -72,7 +75,7 @@ const COLUMNS = [
   'last_used_at_ms',
 ] as const satisfies readonly (keyof Stored)[];
 
-export function openBases(db: Db, path: string): BaseShelf {
+export function openBases(db: Db, path: string, tables: TableShelf): BaseShelf {
   const insert = db.prepare<Stored>(
     `INSERT OR REPLACE INTO bases (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map((each) => `@${each}`).join(', ')})`,
   );
@@ -81,9 +84,17 @@ export function openBases(db: Db, path: string): BaseShelf {
   for (const stored of db.prepare<[], Stored>('SELECT * FROM bases').iterate()) {
     rows.set(stored.id, rowOf(stored, path));
   }
-  const put = (row: BaseRow): BaseRow => {
+  const dropTable = (sha256: string | undefined) => {
+    if (sha256 === undefined) return;
+    for (const { chunkTable } of rows.values()) if (chunkTable?.sha256 === sha256) return;
+    tables.drop(sha256);
+  };
+  const put = (row: BaseRow, named?: ChunkTableRef): BaseRow => {
     onCatalogue('record base', path, () => insert.run(storedOf(row)));
+    const before = rows.get(row.id)?.chunkTable?.sha256;
     rows.set(row.id, row);
+    if (named !== undefined) tables.named(named.sha256);
+    if (row.chunkTable?.sha256 !== before) dropTable(before);
     return row;
   };
   const next = (id: string, event: BaseEvent) => {
@@ -103,15 +114,16 @@ export function openBases(db: Db, path: string): BaseShelf {
       const state = next(id, event);
       const row = rows.get(id);
       assert(row !== undefined, `base ${id} comes in by enter`);
-      if (state !== 'absent') return put({ ...row, ...change, id, state });
+      if (state !== 'absent') return put({ ...row, ...change, id, state }, change.chunkTable);
       onCatalogue('forget base', path, () => remove.run(id));
       rows.delete(id);
+      dropTable(row.chunkTable?.sha256);
       return undefined;
     },
     amend(id, change) {
       const row = rows.get(id);
       assert(row !== undefined, `base ${id} is not in the catalogue`);
-      return put({ ...row, ...change });
+      return put({ ...row, ...change }, change.chunkTable);
     },
   };
 }
@@ -127,6 +139,7 @@ function storedOf(row: BaseRow): Stored {
     source_size_bytes: row.sourceSizeBytes,
     allocated_bytes: row.allocatedBytes,
     digests: JSON.stringify(row.digests),
+    chunk_table: row.chunkTable === undefined ? null : JSON.stringify(row.chunkTable),
     verification: JSON.stringify(row.verification),
     signatures: JSON.stringify(row.signatures),
     file: row.file === undefined ? null : JSON.stringify(row.file),
@@ -153,6 +166,9 @@ function rowOf(stored: Stored, path: string): BaseRow {
     sourceSizeBytes: stored.source_size_bytes,
     allocatedBytes: stored.allocated_bytes,
     digests: JSON.parse(stored.digests) as BaseRow['digests'],
+    ...(stored.chunk_table === null
+      ? {}
+      : { chunkTable: JSON.parse(stored.chunk_table) as ChunkTableRef }),
     verification: JSON.parse(stored.verification) as BaseRow['verification'],
     signatures: JSON.parse(stored.signatures) as BaseRow['signatures'],
     ...(stored.file === null ? {} : { file: JSON.parse(stored.file) as FileFacts }),

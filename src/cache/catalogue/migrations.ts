@@ -64,4 +64,12 @@ export const MIGRATIONS: readonly string[] = [
     claimed_by TEXT                 -- who said that it was them
   ) STRICT;
   `,
+  `
+  -- Of which table the chunks of a base's source are. A table in which no base is named is a fill's that did not end.
+  ALTER TABLE bases ADD COLUMN chunk_table TEXT; -- JSON: {sha256, chunkBytes}
+  CREATE TABLE chunk_tables (
+    sha256 TEXT PRIMARY KEY,        -- of bytes
+    bytes BLOB NOT NULL
+  ) STRICT;
+  `,
 ];

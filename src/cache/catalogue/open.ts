@@ -12,9 +12,11 @@ import { openPauses, type PauseShelf } from './pauses.ts';
 import { openPins, type PinShelf } from './pins.ts';
 import { openSets } from './sets.ts';
 import { type Db, onCatalogue } from './sqlite.ts';
+import { openTables, type TableShelf } from './tables.ts';
 
 export interface Catalogue extends Disposable {
   readonly bases: BaseShelf;
+  readonly tables: TableShelf;
   readonly pins: PinShelf;
   readonly leases: LeaseShelf;
   readonly jobs: JobShelf;
@@ -84,8 +86,10 @@ function migrate(db: Db, path: string): void {
 }
 
 function shelves(db: Db, path: string): Catalogue {
+  const tables = openTables(db, path);
   return {
-    bases: openBases(db, path),
+    bases: openBases(db, path, tables),
+    tables,
     pins: openPins(db, path),
     leases: openLeases(db, path),
     jobs: openJobs(db, path),

@@ -5,7 +5,7 @@ import type { BasesAnswer, PathAnswer } from '../../wire/api.ts';
 import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import { formatSize } from '../../wire/size.ts';
 import { formatSource } from '../../wire/source.ts';
-import type { Base, Verification } from '../../wire/vocabulary.ts';
+import type { Base, Verification, VerifiedBy } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
 import { baseColumn, print, printJson, sheet, table, time } from '../output.ts';
 
@@ -140,13 +140,13 @@ async function get(selector: string, options: JsonOption): Promise<void> {
 
 function checked(verification: Verification): string {
   if (verification.kind === 'unverified') return 'unverified: nothing said what its bytes must be';
-  return verification.by
-    .map((one) =>
-      one.what === 'digest'
-        ? `${one.algorithm} given by ${one.from === 'operator' ? 'the operator' : 'the properties'}`
-        : `signature ${one.keyType} of certificate ${one.certificate}`,
-    )
-    .join(', ');
+  return verification.by.map(checkedBy).join(', ');
+}
+
+function checkedBy(by: VerifiedBy): string {
+  if (by.what === 'manifest') return `manifest signed by key ${by.keyId}`;
+  if (by.what === 'signature') return `signature ${by.keyType} of certificate ${by.certificate}`;
+  return `${by.algorithm} given by ${by.from === 'operator' ? 'the operator' : 'the properties'}`;
 }
 
 async function path(source: string, options: JsonOption): Promise<void> {

@@ -1,7 +1,8 @@
-// The `fill` role: one fill, one digest, or the disks of a set to files; then siphond ends the worker. A cancel removes the partial file before it answers.
+// The `fill` role: one fill, one digest, one table of chunks, or the disks of a set to files; then siphond ends the worker. A cancel removes the partial file before it answers.
 
 import { digestImage, exportImage } from '../../rbd-export/index.ts';
 import { measureDisk, saveDisk } from '../../rbd-export/save-disk.ts';
+import { tableOfImage } from '../../rbd-export/table-of-image.ts';
 import { formatSource } from '../../wire/source.ts';
 import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
 import { sealFile } from '../fs-verity.ts';
@@ -17,6 +18,7 @@ export const startFillRole = (() => ({
         return { ...result, ...(fsVerity !== undefined && { fsVerity }) };
       }),
     digest: (spec, context) => during(stepOf('digest', spec), () => digestImage(spec, context)),
+    table: (spec, context) => during(stepOf('read', spec), () => tableOfImage(spec, context)),
     measureDisk: (spec, { signal }) =>
       during(stepOf('measure', spec), () => measureDisk(spec, signal)),
     saveDisk: (spec, context) => during(stepOf('save', spec), () => saveDisk(spec, context)),

@@ -1,11 +1,12 @@
 // What an export leaves is what `rbd export` says the source is, by qemu-img, cmp and openssl.
 
 import assert from 'node:assert/strict';
-import { rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { test } from 'node:test';
 import { digestImage, exportImage } from '../../../src/rbd-export/index.ts';
 import { planVerification } from '../../../src/trust/plan.ts';
 import type { FillProgress, FillSpec } from '../../../src/wire/worker-protocol.ts';
+import { tableOf } from '../../support/manifests.ts';
 import { must, sh } from '../support/host.ts';
 import { fileCleanup, freshPool, importSource, rawFile, scratchFolder } from '../support/images.ts';
 import { assertSameDisk, CEPH, opensslDigest, reference, specOf } from './sources.ts';
@@ -57,7 +58,11 @@ for (const [name, extraBytes, options] of [
     );
     const size = 70 * MIB + extraBytes;
     const virtualSizeBytes = Math.ceil(size / 512) * 512;
-    const { allocatedBytes, file, digests: _, ...rest } = done;
+    assert.equal(
+      done.table?.sha256,
+      tableOf(await readFile(await reference(source, folder)), 4 * MIB).sha256,
+    );
+    const { allocatedBytes, file, digests: _, table: __, ...rest } = done;
     assert.deepEqual(rest, {
       sourceFormat: 'raw',
       format: 'qcow2',
@@ -210,9 +215,9 @@ test('digests and a signature of the openssl command make it verified; a digest 
       { what: 'signature', keyType: 'RSA-PSS', certificate: uuid },
     ],
   });
-  const { digests, verification } = done;
+  const { digests, table, verification } = done;
   const { ceph, ids, name } = await specOf(source, folder);
-  assert.deepEqual(await digestImage({ ceph, ids, name, plan }), { digests, verification });
+  assert.deepEqual(await digestImage({ ceph, ids, name, plan }), { digests, verification, table });
 });
 
 test('progress counts the whole source, holes too, and is full only when all of it is digested', async () => {

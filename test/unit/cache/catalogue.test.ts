@@ -115,6 +115,47 @@ test('what the kernel seals of a file is told with its base, and after a restart
   assert.equal(viewOf(catalogue, row).fsVerity, 'ab');
 });
 
+test('a chunk table is kept as long as a base names it, and what no base named is gone at the next start', () => {
+  const bytes = Buffer.from('a table');
+  const [table, other] = ['aa', 'bb'].map((sha256) => ({ sha256, chunkBytes: 65_536 }));
+  assert.ok(table && other);
+  const second = { ...ROW, id: baseId(idsOf('b')), ids: idsOf('b') };
+  {
+    using catalogue = openCatalogue(path);
+    const { bases, tables } = catalogue;
+    for (const row of [ROW, second]) {
+      bases.enter('reserve', row);
+      tables.put('aa', bytes);
+      bases.move(row.id, 'published', { chunkTable: table });
+    }
+    const evict = (id: string) => {
+      bases.move(id, 'evict-begun');
+      bases.move(id, 'evicted');
+    };
+    evict(second.id);
+    assert.deepEqual(tables.get('aa'), bytes, 'the other base names it');
+    // A fill of the same content has written its table, and not yet its row.
+    tables.put('aa', bytes);
+    evict(ROW.id);
+    assert.deepEqual(tables.get('aa'), bytes);
+    bases.enter('reserve', ROW);
+    bases.move(ROW.id, 'published', { chunkTable: table });
+    tables.put('bb', bytes);
+    bases.amend(ROW.id, { chunkTable: other });
+    assert.equal(tables.get('aa'), undefined, 'none names it');
+    tables.put('cc', bytes);
+  }
+  using catalogue = openCatalogue(path);
+  const { bases, tables } = catalogue;
+  assert.deepEqual(bases.get(ROW.id)?.chunkTable, other);
+  const used = new Set(bases.all().map(({ chunkTable }) => chunkTable?.sha256));
+  assert.equal(
+    tables.prune((sha256) => used.has(sha256)),
+    1,
+  );
+  assert.deepEqual([tables.get('bb'), tables.get('cc')], [bytes, undefined]);
+});
+
 test('a move that the table of states does not know is a defect', () => {
   using catalogue = openCatalogue(path);
   assert.throws(() => catalogue.bases.move(ROW.id, 'published'), { name: 'AssertionError' });

@@ -207,6 +207,11 @@ test('locks that are not understood, or cannot be read, make every use unknown',
   assert.equal(openStateOf({ dev: DEV(0xfe, 0), ino: 9n }, null), 'unknown');
 });
 
+const TABLE = { sha256: 'cc', chunkBytes: 4096 };
+const manifestOf = (table: object) => ({
+  manifest: { keyId: 'k', table: { ...TABLE, base64: '', ...table } },
+});
+const ADOPTED = { digests: {} as never, chunkTable: undefined as never };
 const SIGNATURE = {
   keyType: 'RSA-PSS' as const,
   hash: 'sha256' as const,
@@ -215,6 +220,7 @@ const SIGNATURE = {
   certificate: 'c',
 };
 const RECORD = {
+  chunkTable: TABLE,
   digests: { sha256: 'aa' },
   signatures: [signatureId(SIGNATURE)],
   sourceFormat: 'raw' as const,
@@ -226,6 +232,17 @@ const JUDGEMENTS: readonly [string, Partial<typeof RECORD>, Partial<Verification
   ['nothing demanded', {}, {}, 'satisfied'],
   ['the recorded digest', {}, { digests: [digest('sha256', 'aa')] }, 'satisfied'],
   ['another digest', {}, { digests: [digest('sha256', 'bb')] }, 'contradicted'],
+  ['the recorded table', {}, manifestOf({}), 'satisfied'],
+  ['another table', {}, manifestOf({ sha256: 'dd' }), 'contradicted'],
+  ['a table of other chunks', {}, manifestOf({ sha256: 'dd', chunkBytes: 1 }), 'unknown'],
+  ['a table, where none was made', { chunkTable: undefined as never }, manifestOf({}), 'unknown'],
+  ['a table that was made alone', { digests: {} as never }, manifestOf({}), 'satisfied'],
+  [
+    'a digest, where a table was made alone',
+    { digests: {} as never },
+    { digests: [digest('sha256', 'a')] },
+    'unknown',
+  ],
   ['a digest that nobody computed', {}, { digests: [digest('sha512', 'aa')] }, 'unknown'],
   [
     'a wrong one beside it',
@@ -239,13 +256,9 @@ const JUDGEMENTS: readonly [string, Partial<typeof RECORD>, Partial<Verification
   ['it, by another key', {}, { signature: { ...SIGNATURE, publicKeyPem: 'x' } }, 'unknown'],
   ['its format', {}, { declaredFormat: 'raw' }, 'satisfied'],
   ['another format', {}, { declaredFormat: 'qcow2' }, 'contradicted'],
-  ['an adopted base', { digests: {} as never }, { declaredFormat: 'qcow2' }, 'satisfied'],
-  [
-    'an adopted base, a digest',
-    { digests: {} as never },
-    { digests: [digest('sha256', 'aa')] },
-    'unfounded',
-  ],
+  ['an adopted base, a table', ADOPTED, manifestOf({}), 'unfounded'],
+  ['an adopted base', ADOPTED, { declaredFormat: 'qcow2' }, 'satisfied'],
+  ['an adopted base, a digest', ADOPTED, { digests: [digest('sha256', 'aa')] }, 'unfounded'],
 ];
 for (const [what, record, plan, expected] of JUDGEMENTS) {
   test(`judging a base: ${what}`, () => {

@@ -20,6 +20,7 @@ import {
   MIB,
   sha256,
   sha512,
+  tableOf,
   type World,
   warm,
 } from './support.ts';
@@ -44,6 +45,10 @@ test('a fill leaves a complete file, readable by all, and a base that tells of i
   assert.equal(statSync(path).mode & 0o777, 0o644);
   assert.equal(base.state, 'ready');
   assert.equal(base.digests.sha256, sha256(contentOf('a', MIB)));
+  const { base64, ...table } = tableOf(contentOf('a', MIB));
+  assert.deepEqual(base.chunkTable, table);
+  assert.equal(world.catalogue.tables.get(table.sha256)?.toString('base64'), base64);
+  assert.ok(!JSON.stringify(world.journal.get(fill.jobId ?? '')?.data).includes(base64));
   assert.deepEqual(base.verification, { kind: 'unverified' });
   assert.deepEqual(world.cache.presence(idsOf('a')), { kind: 'ready', format: 'raw' });
   assert.equal(world.cache.list()[0]?.path, basePath('/srv/bases', idsOf('a'), 'raw'));

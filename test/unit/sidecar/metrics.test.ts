@@ -238,6 +238,9 @@ describe('the labels of a job that ended', () => {
       judge({ digests: [], signature }, [{ kind: 'signature', isGood: false }], 'x'),
     );
     assert.equal(verifyFailureOf(forged), 'signature');
+    const manifest = { keyId: 'k', table: { sha256: 'aa', chunkBytes: 1, base64: '' } };
+    const other = failureOf(() => judge({ digests: [], manifest }, [], 'x'));
+    assert.equal(verifyFailureOf(other), 'manifest');
     assert.equal(verifyFailureOf({ code: 'corrupt', op: 'check', subject: 'x' }), 'record');
     assert.equal(verifyFailureOf({ code: 'corrupt', op: 'read source', subject: 'x' }), 'source');
     assert.equal(verifyFailureOf({ code: 'unavailable', op: 'verify', subject: 'x' }), undefined);

@@ -28,7 +28,7 @@ export async function flattenPaced(
   const pace = new FlattenPace(
     rateBytes,
     shown,
-    await readExtents(image, sizeBytes, signal, false),
+    await readExtents(image, sizeBytes, signal, { includeParent: false }),
   );
   const startedAtMs = performance.now();
   for (;;) {

@@ -10,7 +10,7 @@ import {
   TABLE_BYTES_MAX,
   TableBuilder,
 } from '../../../../src/trust/manifest/chunk-table.ts';
-import { CHUNK, KIB, sha256, sparse, tableBytes, tableOf } from './made.ts';
+import { CHUNK, KIB, sha256, sparse, tableBytes, tableOf } from '../../../support/manifests.ts';
 
 const RUNS = process.env['SIPHON_SOAK'] === undefined ? 1000 : 100_000;
 const TIB = 1024 ** 4;

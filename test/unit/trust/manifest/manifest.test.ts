@@ -18,7 +18,7 @@ import {
 import { encodeStatement, whyNoClaim } from '../../../../src/trust/manifest/statement.ts';
 import { manifestKeys } from '../../../../src/trust/manifest-folder.ts';
 import { type ErrorCode, OperatingError } from '../../../../src/wire/errors.ts';
-import { CHUNK, keysOf, opensslKey, sparse, tableOf } from './made.ts';
+import { CHUNK, keysOf, opensslKey, sparse, tableOf } from '../../../support/manifests.ts';
 
 const RUNS = process.env['SIPHON_SOAK'] === undefined ? 1000 : 100_000;
 const SOURCE = 'rbd:images/base@v1';

@@ -2,8 +2,8 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { ChunkTable } from '../../../../src/trust/manifest/chunk-table.ts';
-import { keyIdOf, type ManifestKeys } from '../../../../src/trust/manifest/keys.ts';
+import { ChunkTable } from '../../src/trust/manifest/chunk-table.ts';
+import { keyIdOf, type ManifestKeys } from '../../src/trust/manifest/keys.ts';
 
 export const KIB = 1024;
 /** The least that chunks may have. */

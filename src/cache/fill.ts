@@ -141,6 +141,7 @@ export class Filler {
     const facts = await this.resolve(ask.source);
     const properties = ask.properties ?? facts.properties;
     const plan = await this.#parts.planVerification({
+      source: facts.name,
       ...(properties === undefined ? {} : { properties }),
       ...(ask.operatorDigests === undefined ? {} : { operator: ask.operatorDigests }),
     });

@@ -4,7 +4,7 @@ import type { Journal } from '../wire/journal.ts';
 import type { Pause } from '../wire/pause.ts';
 import type { Clusters, StartFillWorker } from '../wire/ports.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
-import type { DiskFormat, SourceProperties } from '../wire/vocabulary.ts';
+import type { DiskFormat, SourceName, SourceProperties } from '../wire/vocabulary.ts';
 import type { Catalogue } from './catalogue/open.ts';
 import type { QuarantineLimits } from './quarantine.ts';
 
@@ -31,8 +31,9 @@ export interface CacheSettings {
   readonly cephDeadlineMs: number;
 }
 
-/** src/trust's planVerification with its trust folder and clock bound. */
+/** src/trust's planVerification with its trust folder, rules and clock bound. */
 export type PlanVerification = (request: {
+  readonly source: SourceName;
   readonly properties?: SourceProperties;
   readonly operator?: { readonly sha256?: string; readonly sha512?: string };
 }) => Promise<VerificationPlan>;

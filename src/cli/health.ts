@@ -43,6 +43,7 @@ export function decideHealth(facts: HealthFacts, bounds: HealthBounds): Health {
   const overdue = overdueDomains(facts, bounds);
   const findings = [
     ...standingFindings(status),
+    ...trustFindings(status.trust),
     ...jobs.findings,
     ...some(overdue, 'WARNING', (names) => `no new set of ${names}`),
     ...some(unprovenDomains(sets), 'WARNING', (names) => `not proven restorable: ${names}`),
@@ -57,6 +58,7 @@ export function decideHealth(facts: HealthFacts, bounds: HealthBounds): Health {
     spooled: status.spooled,
     sets: sets.length,
     sets_overdue: overdue.length,
+    unverified: status.trust.unverified,
     cache: `${status.cache.allocatedBytes}B`,
   };
   const drawn = Object.entries(numbers).map(([name, value]) => `${name}=${value}`);
@@ -95,6 +97,22 @@ function standingFindings({
       (works) => `paused: ${works}`,
     ),
     ...some(spooled > 0 ? [spooled] : [], 'WARNING', (count) => `${count} hook events wait`),
+  ];
+}
+
+/** What came in unchecked where no rule says that it may, and what is here against a rule. */
+function trustFindings({ unstated, refused, problems }: StatusAnswer['trust']): Finding[] {
+  const told = problems.map(({ where, what }) => `${where}: ${what}`);
+  const bases = (count: number) => (count === 1 ? '1 base' : `${count} bases`);
+  const against = refused.map((each) => `trust rule ${each.rule} (${bases(each.bases)})`);
+  return [
+    ...some(
+      unstated > 0 ? [unstated] : [],
+      'WARNING',
+      () => `${bases(unstated)} unverified, and no trust rule says so`,
+    ),
+    ...some(against, 'WARNING', (rules) => `here, and would be refused now by ${rules}`),
+    ...some(told, 'WARNING', (each) => each),
   ];
 }
 

@@ -105,7 +105,8 @@ function startChunks(
 async function inspect(spec: DigestSpec, source: Source): Promise<Accepted> {
   const head = Buffer.from(new ArrayBuffer(Math.min(INSPECT_HEAD_BYTES, source.sizeBytes)));
   if (head.length > 0) await source.read(head, 0);
-  const found = inspectHead(head, source.sizeBytes, spec.plan.declaredFormat);
+  const { declaredFormat, accepts } = spec.plan;
+  const found = inspectHead(head, source.sizeBytes, declaredFormat, accepts);
   if (found.kind !== 'refused') return found;
   throw new OperatingError({
     code: 'refused',

@@ -239,6 +239,9 @@ function addCacheGauges(add: Add): void {
     for (const state of BASE_STATES)
       set(bases.filter((base) => base.state === state).length, { state });
   });
+  add('siphon_bases_unverified', 'Bases that nothing verified.', [], ({ status }, set) =>
+    set(status.trust.unverified),
+  );
   add('siphon_cache_bytes', 'What the bases take on disk.', [], ({ status }, set) =>
     set(status.cache.allocatedBytes),
   );

@@ -121,6 +121,7 @@ function trustOf({ config, log }: Stores) {
   return {
     findCertificate: certificateFolder(config.trust.folder),
     readTrust: () => readTrust(config.trust),
+    rules: config.trust.rules,
     now: Date.now(),
     onWarning: (what: string) => log.warn(what),
   };

@@ -5,6 +5,7 @@ import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
 import { METADATA_NAMESPACE } from '../domain/domain.ts';
 import { problemOf } from '../snapshot/evaluate.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
+import { standingOf } from '../trust/index.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
@@ -42,11 +43,12 @@ type Problem = StatusAnswer['problems'][number];
 export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
   const { config, cache, journal, libvirt } = parts;
   const [clusters, abilities, spooled] = await Promise.all([
-    Promise.all(parts.clusters.map(standingOf)),
+    Promise.all(parts.clusters.map(standingOfCluster)),
     abilitiesOf(parts),
     parts.spool.count(),
   ]);
   const isMountedReadOnly = isReadOnlyMount(config.cache.mount);
+  const bases = cache.list();
   return {
     version: VERSION,
     pid: process.pid,
@@ -56,15 +58,19 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
     abilities,
     fillGroup: parts.fillGroup.standing,
+    trust: {
+      ...standingOf(
+        config.trust.rules,
+        bases.filter((base) => base.state !== 'filling'),
+      ),
+      problems: [],
+    },
     jobsOpen: journal.open().length,
     paused: parts.pauses.current(),
     spooled,
     problems: [
       ...(isMountedReadOnly ? [] : [notMounted(config.cache)]),
-      ...cache
-        .list()
-        .filter((base) => base.state === 'suspect')
-        .map(suspect),
+      ...bases.filter((base) => base.state === 'suspect').map(suspect),
       ...parts.policies.problems,
       ...parts.inventory.wishes().flatMap((each) => unreadable(each, parts.policies.current)),
       ...parts.reload.problems,
@@ -72,7 +78,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
   };
 }
 
-async function standingOf(cluster: OpenCluster): Promise<ClusterStanding> {
+async function standingOfCluster(cluster: OpenCluster): Promise<ClusterStanding> {
   const { name, knownFsid } = cluster;
   const known = knownFsid === undefined ? { name } : { name, fsid: knownFsid };
   const asked = cluster.ask().then(

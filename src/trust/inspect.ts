@@ -2,6 +2,7 @@
 
 import type { Qcow2Header } from '../domain/qcow2-header.ts';
 import { INCOMPATIBLE, parseQcow2Header } from '../domain/qcow2-header.ts';
+import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { DiskFormat } from '../wire/vocabulary.ts';
 import { foreignFormat, isBootSector, isIso } from './foreign.ts';
 
@@ -22,17 +23,33 @@ const SECTOR_BYTES = 512;
 
 /**
  * Decides on the first bytes of a source of `sizeBytes`: {@link INSPECT_HEAD_BYTES} of it, or all. A qcow2 that leans on another file,
- * is encrypted, needs what is not known here, or lies partly outside itself is refused; so is another format unless declared raw.
+ * is encrypted, needs what is not known here, or lies partly outside itself is refused; so is another format, unless it is declared raw and
+ * a rule of trust `accepts` that.
  */
 export function inspectHead(
   head: Uint8Array,
   sizeBytes: number,
   declared?: DiskFormat,
+  accepts?: VerificationPlan['accepts'],
+): Inspection {
+  const found = inspectFormat(head, sizeBytes, declared, accepts?.foreignRaw === true);
+  if (found.kind === 'refused' || accepts === undefined || accepts.formats.includes(found.kind))
+    return found;
+  return refused(
+    `its bytes are ${found.kind}, and its rule of trust takes ${accepts.formats.join(' or ')}`,
+  );
+}
+
+function inspectFormat(
+  head: Uint8Array,
+  sizeBytes: number,
+  declared: DiskFormat | undefined,
+  isForeignTaken: boolean,
 ): Inspection {
   if (sizeBytes === 0) return refused('it is empty');
   const header = parseQcow2Header(head);
   if (header.kind === 'not-qcow2' || head.length < MAGIC_BYTES)
-    return inspectRaw(head, sizeBytes, declared);
+    return inspectRaw(head, sizeBytes, declared, isForeignTaken);
   if (declared === 'raw') return refused('its bytes are qcow2, but its disk_format is raw');
   if (header.kind === 'truncated') return refused('its qcow2 header is truncated');
   if (header.kind === 'malformed')
@@ -44,11 +61,21 @@ export function inspectHead(
   return { kind: 'qcow2', virtualSizeBytes: header.virtualSizeBytes };
 }
 
-function inspectRaw(head: Uint8Array, sizeBytes: number, declared?: DiskFormat): Inspection {
+function inspectRaw(
+  head: Uint8Array,
+  sizeBytes: number,
+  declared: DiskFormat | undefined,
+  isForeignTaken: boolean,
+): Inspection {
   if (declared === 'qcow2') return refused('its bytes are not qcow2, but its disk_format is');
   const foreign = foreignFormat(head);
-  if (foreign !== undefined && declared !== 'raw') {
+  if (foreign !== undefined && declared !== 'raw')
     return refused(`its bytes are ${foreign}, and no disk_format says that this is a raw disk`);
+  if (foreign !== undefined && !isForeignTaken) {
+    const rule = 'no rule of trust takes that (allow_foreign_raw)';
+    return refused(
+      `its bytes are ${foreign}, its disk_format says that this is a raw disk, and ${rule}`,
+    );
   }
   return { kind: 'raw', virtualSizeBytes: Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES };
 }

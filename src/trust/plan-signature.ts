@@ -41,7 +41,7 @@ const HASHES: Readonly<Record<string, ExpectedSignature['hash']>> = {
   'SHA-384': 'sha384',
   'SHA-512': 'sha512',
 };
-const CHAIN_HINT = 'Look at the trust folder: anchors/, crls/, revoked/.';
+const CHAIN_HINT = 'siphon trust list tells what is trusted here, and what is wrong with the rest.';
 const UUID = /^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$/;
 
 /** The signature that the properties name; undefined where none of them is there. @throws OperatingError as planVerification does. */
@@ -117,7 +117,7 @@ async function resolveKey(uuid: string, request: SignatureRequest): Promise<KeyO
   if (trust.revoked.has(uuid)) throw failure('refused', uuid, 'the certificate was revoked here');
   const bytes = await findCertificate(uuid);
   if (bytes === undefined) {
-    const hint = `Put the signer's certificate into the trust folder as ${uuid}.pem.`;
+    const hint = `Put the signer's certificate into the trust folder as ${uuid}.pem: siphon trust add`;
     throw failure('not-found', uuid, 'no such certificate in the trust folder', { hint });
   }
   const found = parseCertificates(Buffer.from(bytes));

@@ -1,18 +1,26 @@
 // What a fill must check, decided before a byte moves: the operator's digests, the source's properties, the keys they name.
 
 import { OperatingError } from '../wire/errors.ts';
-import type { ExpectedDigest, VerificationPlan } from '../wire/verification-plan.ts';
+import { formatSource } from '../wire/source.ts';
+import { type ExpectedDigest, isProof, type VerificationPlan } from '../wire/verification-plan.ts';
 import {
   DIGEST_ALGORITHMS,
   type DigestAlgorithm,
   type DiskFormat,
+  type SourceName,
   type SourceProperties,
 } from '../wire/vocabulary.ts';
 import { planSignature, type SignatureRequest } from './plan-signature.ts';
+import { type Carried, decideTrust, type TrustRule } from './policy.ts';
 
 export interface PlanRequest extends SignatureRequest {
   readonly properties?: SourceProperties;
   readonly operator?: { readonly sha256?: string; readonly sha512?: string };
+  /** Whose it is: rules go by that. */
+  readonly source?: SourceName;
+  readonly rules?: readonly TrustRule[];
+  /** There is a manifest of it whose key is trusted here. */
+  readonly hasManifest?: boolean;
 }
 
 const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = {
@@ -27,7 +35,7 @@ const OP = 'plan verification';
 
 /**
  * The plan of a fill: all that anybody said of the bytes.
- * @throws OperatingError `usage` (malformed or half-present material), `refused` (material that cannot be checked here, a certificate
+ * @throws OperatingError `usage` (malformed or half-present material), `refused` (too little of it, material that cannot be checked here, a certificate
  *   that is out of date, revoked, or without a chain to an anchor), `not-found` (no such certificate), `mismatch` (two digests that cannot both be right, a key of another type).
  */
 export async function planVerification(request: PlanRequest): Promise<VerificationPlan> {
@@ -35,12 +43,37 @@ export async function planVerification(request: PlanRequest): Promise<Verificati
   const said = [...operatorDigests(request.operator ?? {}), ...propertyDigests(properties)];
   assertAgreeing(said);
   const format = declaredFormat(properties);
+  const digests = said.map((each) => each.digest);
   const signature = await planSignature(properties, request);
+  const carried = {
+    signature: signature !== undefined,
+    manifest: request.hasManifest === true,
+    digest: digests.some((each) => isProof(each.algorithm)),
+  };
   return {
-    digests: said.map((each) => each.digest),
+    digests,
     ...(signature === undefined ? {} : { signature }),
     ...(format === undefined ? {} : { declaredFormat: format }),
+    ...acceptedBy(request, carried, format),
   };
+}
+
+/** What the rules say of it, before a byte moves. Nothing to say: the default holds. */
+function acceptedBy(
+  { rules = [], source }: PlanRequest,
+  carried: Carried,
+  format: DiskFormat | undefined,
+): Pick<VerificationPlan, 'accepts'> {
+  if (source === undefined || rules.length === 0) return {};
+  const decision = decideTrust(rules, source, carried, format);
+  if (decision.kind === 'admit') {
+    const { formats, allowForeignRaw } = decision.rule;
+    return { accepts: { formats, foreignRaw: allowForeignRaw } };
+  }
+  const { why } = decision;
+  const hint =
+    'siphon trust list shows the rules ([[trust.rules]]). Sign the image, and record that beside it: siphon describe.';
+  throw new OperatingError({ code: 'refused', op: OP, subject: formatSource(source), why, hint });
 }
 
 /** A digest, and the word for where it stands. */

@@ -43,7 +43,8 @@ export async function readTrust(settings: TrustSettings): Promise<Trust> {
   const crls = (await filesIn(path.join(folder, CRLS))).flatMap((each) => {
     const found = parsedCrls(each.bytes);
     if (found.kind === 'crls') return found.all;
-    const hint = 'Remove the file, or put a CRL in its place: nothing tells what it would revoke.';
+    const hint =
+      'siphon trust list tells what is there. Remove the file, or put a CRL in its place.';
     const why = `it is no CRL: ${found.why}`;
     throw new OperatingError({ code: 'corrupt', op: 'read trust', subject: each.file, why, hint });
   });

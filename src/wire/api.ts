@@ -7,6 +7,7 @@ import type { JobProgress, JobRecord } from './journal.ts';
 import type { Pausable, Pause } from './pause.ts';
 import type { Quarantined } from './quarantine-api.ts';
 import type { NextRun } from './schedule.ts';
+import type { TrustStanding } from './trust-api.ts';
 import type {
   Ability,
   Base,
@@ -203,6 +204,7 @@ export interface StatusAnswer {
     readonly absent: readonly string[];
     readonly why?: string;
   };
+  readonly trust: TrustStanding;
   readonly jobsOpen: number;
   readonly paused: readonly Pause[];
   readonly spooled: number;

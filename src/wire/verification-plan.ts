@@ -58,6 +58,8 @@ export interface VerificationPlan {
   readonly manifest?: ExpectedManifest;
   /** The properties' `disk_format`: the bytes must be this. */
   readonly declaredFormat?: DiskFormat;
+  /** What its bytes may be, by a rule of trust; absent: raw or qcow2. `foreignRaw`: declared raw, though they look like another format. */
+  readonly accepts?: { readonly formats: readonly DiskFormat[]; readonly foreignRaw: boolean };
   /** Where the properties came from: a file that an operator gave, or the record beside the image. */
   readonly propertiesFrom?: 'file' | 'record';
 }

@@ -21,7 +21,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   'src/trust': {
     rooms: ['src/wire', 'src/domain', 'src/trust/manifest'],
-    packages: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
+    packages: ['@peculiar/asn1-schema', '@peculiar/asn1-x509', 'picomatch'],
     node: [...PURE, 'node:fs/promises'],
   },
   'src/hook': { rooms: ['src/wire', 'src/domain'], packages: [], node: PURE },

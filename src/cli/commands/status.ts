@@ -20,7 +20,7 @@ export function addStatus(program: Command): void {
 }
 
 function pairs(status: StatusAnswer): (readonly [string, string])[] {
-  const { cache } = status;
+  const { cache, trust } = status;
   return [
     ['siphond', `${status.version}, pid ${status.pid}, since ${time(status.startedAtMs)}`],
     ...status.clusters.map(
@@ -36,9 +36,12 @@ function pairs(status: StatusAnswer): (readonly [string, string])[] {
       'bases at',
       `${cache.path}${cache.isMountedReadOnly ? '' : ' (NOT a read-only mount: guests could change bases)'}`,
     ],
+    ...(trust.unverified === 0 ? [] : [['unverified', `${trust.unverified} bases`] as const]),
     ['paused', pausesText(status.paused)],
     ['open jobs', String(status.jobsOpen)],
     ['spooled events', String(status.spooled)],
-    ...status.problems.map((one) => ['problem', `${one.where}: ${one.what}`] as const),
+    ...[...status.problems, ...trust.problems].map(
+      (one) => ['problem', `${one.where}: ${one.what}`] as const,
+    ),
   ];
 }

@@ -2,7 +2,8 @@
 // what a change of one takes. Pure.
 
 import { z } from 'zod';
-import { CONFIG_SHAPE, type KeyFacts } from './schema.ts';
+import { CONFIG_SHAPE } from './schema.ts';
+import type { KeyFacts } from './types.ts';
 
 export interface ConfigKey extends KeyFacts {
   /** `cache.limit`, `clusters.NAME.conf` */
@@ -54,6 +55,7 @@ function typeAt(path: readonly PropertyKey[]): z.ZodType | undefined {
   let at: z.ZodType | undefined = CONFIG_SHAPE;
   for (const part of path) {
     if (at instanceof z.ZodObject) at = ownOf(at.shape, String(part));
+    else if (at instanceof z.ZodArray) at = at.element as z.ZodType;
     else at = at instanceof z.ZodRecord ? (at.valueType as z.ZodType) : undefined;
     if (at !== undefined) at = unwrap(at).inner;
   }

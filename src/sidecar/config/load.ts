@@ -8,7 +8,7 @@ import { parse, TomlError } from 'smol-toml';
 import type { Limits } from '../../snapshot/limits.ts';
 import type { VerifyLimits } from '../../snapshot/verify/ports.ts';
 import type { FillLimits } from '../../systemd/fill-group-plan.ts';
-import type { TrustSettings } from '../../trust/index.ts';
+import type { TrustRule, TrustSettings } from '../../trust/index.ts';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import type { DiskFormat, StateKind } from '../../wire/vocabulary.ts';
 import type { CephSettings } from '../../wire/worker-protocol.ts';
@@ -38,7 +38,7 @@ export interface Config {
   };
   readonly fills: FillLimits;
   readonly clusters: readonly ClusterConfig[];
-  readonly trust: TrustSettings;
+  readonly trust: TrustSettings & { readonly rules: readonly TrustRule[] };
   readonly hook: { readonly fillWaitMs: number; readonly spool: string };
   readonly snapshot: Limits & {
     readonly policies: string;
@@ -224,6 +224,10 @@ export function toConfig(file: ConfigFile): Config {
       folder: trust.folder,
       isChainNeeded: trust.chains === 'always',
       isPathLengthNeeded: trust.path_length === 'required',
+      rules: trust.rules.map(({ allow_foreign_raw: allowForeignRaw, ...rule }) => ({
+        ...rule,
+        allowForeignRaw,
+      })),
     },
     hook: { fillWaitMs: hook.fill_wait, spool: hook.spool },
     snapshot: {

@@ -28,6 +28,7 @@ export function locate(toml: string): (path: readonly PropertyKey[]) => Place | 
 function linesOfKeys(toml: string): Map<string, number> {
   const found = new Map<string, number>();
   let table: string[] = [];
+  const counts = new Map<string, number>();
   let fence: string | undefined; // of a multi-line string that is open
   for (const [index, line] of toml.split('\n').entries()) {
     if (fence !== undefined) {
@@ -36,7 +37,7 @@ function linesOfKeys(toml: string): Map<string, number> {
     }
     const [, header] = HEADER.exec(line) ?? [];
     const [, key, value = ''] = KEY.exec(line) ?? [];
-    if (header !== undefined && key === undefined) table = partsOf(header);
+    if (header !== undefined && key === undefined) table = tableOf(line, header, counts);
     else if (key === undefined) continue;
     const path = key === undefined ? table : [...table, ...partsOf(key)];
     for (let length = path.length; length > 0; length -= 1) {
@@ -46,6 +47,15 @@ function linesOfKeys(toml: string): Map<string, number> {
     fence = openFence(value);
   }
   return found;
+}
+
+/** Of a list of tables, `[[a.b]]`, the next of them: `a.b.0`. */
+function tableOf(line: string, header: string, counts: Map<string, number>): string[] {
+  const parts = partsOf(header);
+  if (!/^\s*\[\[/.test(line)) return parts;
+  const count = counts.get(pathText(parts)) ?? 0;
+  counts.set(pathText(parts), count + 1);
+  return [...parts, String(count)];
 }
 
 function openFence(value: string): string | undefined {

@@ -3,88 +3,29 @@
 
 import { z } from 'zod';
 import { API_SOCKET, HOOK_SOCKET, READ_SOCKET } from '../../wire/api.ts';
-import { DURATION_ALLOWED, parseDuration, parseSize, SIZE_ALLOWED } from '../../wire/units.ts';
 import { PROOF_LEVELS } from '../../wire/verify-api.ts';
 import { STATE_KINDS } from '../../wire/vocabulary.ts';
+import { TRUST } from './trust-shape.ts';
+import {
+  duration,
+  folders,
+  oneOf,
+  path,
+  RESTART,
+  size,
+  socket,
+  someOf,
+  text,
+  user,
+  WORD,
+  wholeNumber,
+} from './types.ts';
 
 /** The longest that a domain's start may wait for a fill: libvirtd's own patience with a hook at its stop is 30 s. */
 const FILL_WAIT_MS_MAX = 10_000;
 export const POLICIES_DEFAULT = '/etc/siphon/policies.d';
+/** An fsid as Ceph writes it. */
 const FSID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** A cephx entity's id, a cluster's name: what needs no quoting anywhere. */
-const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-
-/** What a key of the file is besides its type, for people; `change`: what a change of it takes. */
-export interface KeyFacts {
-  readonly description?: string;
-  readonly allowed?: string;
-  readonly change?: 'restart';
-}
-const RESTART = { change: 'restart' } as const satisfies KeyFacts;
-
-const text = (allowed: string, test: (text: string) => boolean) =>
-  z.string({ error: allowed }).refine(test, { error: allowed }).meta({ allowed });
-
-const path = () =>
-  text('an absolute path without .. or a NUL byte', (each) => {
-    return each.startsWith('/') && !each.includes('\0') && !each.split('/').includes('..');
-  });
-
-const FOLDERS_ALLOWED = 'a list of at most 100 absolute paths without .. or a NUL byte';
-const folders = () =>
-  z
-    .array(path(), { error: FOLDERS_ALLOWED })
-    .max(100, { error: FOLDERS_ALLOWED })
-    .meta({ allowed: FOLDERS_ALLOWED });
-
-const SOCKET_ALLOWED = 'an absolute path of at most 107 bytes';
-/** Unix socket paths end at 107 bytes (unix(7), sun_path). */
-const socket = () =>
-  path()
-    .refine((each) => Buffer.byteLength(each) <= 107, { error: SOCKET_ALLOWED })
-    .meta({ allowed: SOCKET_ALLOWED });
-
-function measured(
-  parse: (text: string) => number | undefined,
-  min: number,
-  max: number,
-  allowed: string,
-) {
-  const checked = z.string({ error: allowed }).transform((written, context) => {
-    const value = parse(written);
-    if (value !== undefined && value >= min && value <= max) return value;
-    context.addIssue({ code: 'custom', message: allowed, input: written });
-    return z.NEVER;
-  });
-  return checked.meta({ allowed });
-}
-
-const size = (min = 0) => measured(parseSize, min, Number.MAX_SAFE_INTEGER, SIZE_ALLOWED);
-const duration = (min: number, max: number, range: string) =>
-  measured(parseDuration, min, max, `${DURATION_ALLOWED}, ${range}`);
-
-function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
-  const allowed = `one of ${words.map((word) => `"${word}"`).join(', ')}`;
-  return z.enum(words, { error: allowed }).meta({ allowed });
-}
-
-function someOf<const T extends readonly [string, ...string[]]>(...words: T) {
-  const allowed = `a list of some of ${words.map((word) => `"${word}"`).join(', ')}`;
-  return z.array(z.enum(words, { error: allowed }), { error: allowed }).meta({ allowed });
-}
-
-const USER_ALLOWED = 'a cephx user without "client.", or { name = USER, keyring = PATH }';
-const userName = () => text(USER_ALLOWED, (each) => WORD.test(each) && !each.startsWith('client.'));
-const user = () => {
-  const long = z.strictObject({ name: userName(), keyring: path().exactOptional() });
-  const short = userName().transform((name) => ({ name }));
-  return z.union([short, long], { error: USER_ALLOWED }).meta({ allowed: USER_ALLOWED });
-};
-
-function wholeNumber(min: number, max: number) {
-  const error = `a whole number from ${min} to ${max}`;
-  return z.int({ error }).min(min, { error }).max(max, { error }).meta({ allowed: error });
-}
 
 const weight = () => wholeNumber(1, 10_000).default(50);
 
@@ -203,23 +144,7 @@ export const CONFIG_SHAPE = z.strictObject({
       cluster,
     )
     .prefault({ ceph: {} }),
-  trust: table({
-    folder: path()
-      .default('/etc/siphon/trust')
-      .describe(
-        'the certificates that may sign images, each as `UUID.pem`; in `anchors/` those to which they must have a chain, in `crls/` lists of revoked ones',
-      ),
-    chains: oneOf('anchored', 'always')
-      .default('anchored')
-      .describe(
-        'when a certificate must have a chain to an anchor: `anchored`, while there is any in `anchors/`; `always`',
-      ),
-    path_length: oneOf('optional', 'required')
-      .default('optional')
-      .describe(
-        'whether each authority in a chain has to state a path length, as OpenStack’s verifier wants it; X.509 does not',
-      ),
-  }),
+  trust: table(TRUST),
   hook: table({
     fill_wait: duration(0, FILL_WAIT_MS_MAX, 'at most 10s')
       .prefault('5s')

@@ -19,6 +19,7 @@ const STATUS = {
   jobsOpen: 0,
   paused: [],
   spooled: 0,
+  trust: { unverified: 0, unstated: 0, refused: [], problems: [] },
   problems: [],
 } as unknown as StatusAnswer;
 
@@ -50,8 +51,23 @@ test('all is well: one line, with numbers to draw', () => {
   assert.deepEqual(said({ sets, jobs: [failed('refused'), failed('corrupt', 25), open(0.5)] }), {
     level: 'OK',
     exit: 0,
-    line: 'SIPHON OK - 1 clusters, 3 bases, 2 sets | clusters=1 problems=0 jobs_open=0 jobs_failed=0 spooled=0 sets=2 sets_overdue=0 cache=4096B',
+    line: 'SIPHON OK - 1 clusters, 3 bases, 2 sets | clusters=1 problems=0 jobs_open=0 jobs_failed=0 spooled=0 sets=2 sets_overdue=0 unverified=0 cache=4096B',
   });
+});
+
+test('bases that nothing verified are told where no rule says that they may be so, and what a rule is against', () => {
+  const trust = { unverified: 5, unstated: 0, refused: [], problems: [] };
+  assert.match(said({}, { trust }).line, /^SIPHON OK .* unverified=5 /);
+  const line = (more: object) => said({}, { trust: { ...trust, ...more } }).line;
+  assert.match(line({ unstated: 1 }), /^SIPHON WARNING - 1 base unverified, and no trust rule/);
+  const refused = [
+    { rule: 1, bases: 2 },
+    { rule: 3, bases: 1 },
+  ];
+  const against = 'would be refused now by trust rule 1 (2 bases), trust rule 3 (1 base)';
+  assert.ok(line({ refused }).includes(against));
+  const problems = [{ where: '/t/crls/a', what: 'it is overdue' }];
+  assert.match(line({ problems }), /WARNING - \/t\/crls\/a: it is overdue/);
 });
 
 test('a domain whose last proof failed is named, whatever an older one said', () => {

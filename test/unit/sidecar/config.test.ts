@@ -192,6 +192,21 @@ const MISTAKES: readonly { name: string; toml: string; want: readonly RegExp[] }
     toml: `api.socket = "/${'a'.repeat(107)}"`,
     want: [/:1: api\.socket: must be .*107 bytes/],
   },
+  {
+    name: 'a trust rule that asks for nothing that there is',
+    toml: '[[trust.rules]]\nrequire = "none"\n[[trust.rules]]\npools = ["a"]\nrequire = "hope"',
+    want: [/:5: trust\.rules\.1\.require: must be one of signature, manifest, digest, none, or/],
+  },
+  {
+    name: 'a trust rule that asks for nothing, and says more than it may',
+    toml: '[[trust.rules]]\npool = "a"\n[[trust.rules]]\nrequire = []\nformats = ["vmdk"]',
+    want: [
+      /:1: trust\.rules\.0\.require: must be one of signature/,
+      /:2: trust\.rules\.0\.pool: unknown key; allowed here: pools, images, require, formats/,
+      /:4: trust\.rules\.1\.require: must be/,
+      /:5: trust\.rules\.1\.formats\S*: must be a list of some of "raw", "qcow2"/,
+    ],
+  },
   { name: 'what is not TOML', toml: '[cache]\npath = "/a\n', want: [/^siphon\.toml:2: /] },
   {
     name: 'a key after a multi-line string that looks like one',
@@ -204,6 +219,26 @@ const MISTAKES: readonly { name: string; toml: string; want: readonly RegExp[] }
     want: [/:2: hook\.fill_wait/, /:4: cache\.limit/, /:5: cache\.x/, /:7: log\.level/],
   },
 ];
+
+describe('trust rules', () => {
+  it('are read in their order, with what is left out', () => {
+    const toml = `[[trust.rules]]\npools = ["gold*"]\nrequire = ["signature", "manifest"]
+[[trust.rules]]\nrequire = "none"\nformats = ["qcow2"]\nallow_foreign_raw = true`;
+    const loaded = parseConfig([{ file: 'siphon.toml', text: toml }]);
+    assert.equal(loaded.kind, 'config', JSON.stringify(loaded));
+    const both = ['raw', 'qcow2'];
+    assert.deepEqual(loaded.config.trust.rules, [
+      {
+        pools: ['gold*'],
+        images: [],
+        require: ['signature', 'manifest'],
+        formats: both,
+        allowForeignRaw: false,
+      },
+      { pools: [], images: [], require: ['none'], formats: ['qcow2'], allowForeignRaw: true },
+    ]);
+  });
+});
 
 describe('a config that is wrong says', () => {
   for (const { name, toml, want } of MISTAKES) {

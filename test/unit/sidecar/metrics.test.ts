@@ -42,6 +42,7 @@ const STATUS: StatusAnswer = {
   jobsOpen: 1,
   paused: [{ work: 'fills', sinceMs: 5 }],
   spooled: 3,
+  trust: { unverified: 2, unstated: 0, refused: [], problems: [] },
   problems: [],
 };
 

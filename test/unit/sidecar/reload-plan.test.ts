@@ -36,6 +36,7 @@ const OTHER: Readonly<Record<string, string>> = {
   'trust.folder': '"/other"',
   'trust.chains': '"always"',
   'trust.path_length': '"required"',
+  'trust.rules': '[{ require = "signature" }]',
   'hook.fill_wait': '"7s"',
   'hook.spool': '"/other"',
   'snapshot.policies': '"/other"',

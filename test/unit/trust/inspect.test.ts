@@ -95,7 +95,9 @@ test('qcow2 whose tables are not in it', () => {
   assert.match(refusal(header().subarray(0, 60), undefined, 60), /truncated/);
 });
 
-test('other formats by name, unless they are declared to be a disk', () => {
+const FOREIGN = { formats: ['raw', 'qcow2'], foreignRaw: true } as const;
+
+test('other formats by name, unless they are declared to be a disk and a rule takes that', () => {
   const magics = {
     qed: 'QED\0',
     vmdk: 'KDMV',
@@ -110,11 +112,28 @@ test('other formats by name, unless they are declared to be a disk', () => {
     const head = Buffer.alloc(512);
     head.write(magic, 'latin1');
     assert.match(refusal(head), new RegExp(`bytes are ${name},`));
-    assert.equal(inspectHead(head, MIB, 'raw').kind, 'raw');
+    assert.match(refusal(head, 'raw'), /no rule of trust takes that \(allow_foreign_raw\)/);
+    assert.equal(inspectHead(head, MIB, 'raw', { ...FOREIGN, foreignRaw: false }).kind, 'refused');
+    assert.equal(inspectHead(head, MIB, 'raw', FOREIGN).kind, 'raw');
+    assert.equal(inspectHead(head, MIB, undefined, FOREIGN).kind, 'refused', 'nobody says raw');
   }
+  assert.equal(inspectHead(header(), MIB, 'raw', FOREIGN).kind, 'refused', 'it is taken as qcow2');
   const vdi = Buffer.alloc(512);
   vdi.writeUInt32LE(0xbeda107f, 64);
   assert.match(refusal(vdi), /bytes are vdi,/);
+});
+
+test('a rule may take one format only', () => {
+  const only = (format: 'raw' | 'qcow2') => ({ formats: [format], foreignRaw: true }) as const;
+  const found = [
+    inspectHead(header(), MIB, undefined, only('raw')),
+    inspectHead(Buffer.alloc(512), MIB, 'raw', only('qcow2')),
+  ];
+  for (const each of found) {
+    assert(each.kind === 'refused');
+    assert.match(each.reason, /its bytes are \w+, and its rule of trust takes \w+$/);
+  }
+  assert.equal(inspectHead(header(), MIB, undefined, only('qcow2')).kind, 'qcow2');
 });
 
 const CD001 = (head: Buffer) => void head.write('CD001', 0x8001);

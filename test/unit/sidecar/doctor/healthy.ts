@@ -80,6 +80,7 @@ export const status: StatusAnswer = {
   jobsOpen: 0,
   paused: [],
   spooled: 0,
+  trust: { unverified: 0, unstated: 0, refused: [], problems: [] },
   problems: [],
 };
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { Cluster, callMethod } from 'ceph-napi';
 import {
   type ClonedDisk,
   type RestoreDisk,
@@ -145,9 +146,22 @@ for (const namespace of ['', 'tenant']) {
   });
 }
 
+/** As librbd has it until the move's last step: TRASH_IMAGE_STATE_MOVING, of one that is NORMAL (cls_rbd, trash_state_set). */
+async function cutOffMove(spec: string): Promise<void> {
+  const { id } = await info(spec);
+  await must('rbd', 'trash', 'mv', spec);
+  await using cluster = await Cluster.connect({ conf: '/etc/ceph/ceph.conf', user: 'admin' });
+  await using at = await cluster.openPool(pool);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(id.length);
+  const input = Buffer.concat([length, Buffer.from(id), Buffer.from([1, 0])]);
+  await callMethod(at, 'rbd_trash', { class: 'rbd', name: 'trash_state_set' }, input);
+}
+
 /** What is left of a worker that was killed there, by Ceph's own tools. */
 const CUT: Readonly<Record<string, (made: Made, cloned: ClonedDisk) => Promise<unknown>>> = {
   'the old disk was in the trash': ({ spec }) => must('rbd', 'trash', 'mv', spec),
+  'the old disk was all but in the trash': ({ spec }) => cutOffMove(spec),
   'the new name had an object, and the directory the old one': ({ spec, disk }) => {
     const staged = stagingName('r-3', disk.target);
     return sh(`rbd trash mv '${spec}'
@@ -193,6 +207,16 @@ for (const [what, cut] of Object.entries(CUT)) {
     });
   }
 }
+
+test('after the clone was all but in the trash, it goes back', async () => {
+  const { disk, spec, after, place: at } = await make();
+  const cloned = await clone('r-12', disk);
+  await place('r-12', cloned);
+  await cutOffMove(spec);
+  assert.deepEqual(await unplace('r-12', cloned), { clone: 'removed' });
+  assert.equal(await digest(spec), after);
+  assert.equal((await trashOf(at)).filter(({ name }) => name === disk.to.image).length, 0);
+});
 
 test('a set can be deleted under its clone; the old disk goes from the trash when the clone is flattened', async () => {
   const { disk, spec, before, place: at } = await make();

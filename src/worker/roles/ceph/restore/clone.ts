@@ -25,7 +25,7 @@ import { beforeLockBreak } from '../lock-break.ts';
 import { freshSnapshots, inImage, openImage, openPool } from '../open.ts';
 import { assertMarked } from '../snapshots.ts';
 import { unlessMissing } from '../source.ts';
-import { dropIdObject, readNames, trash } from './names.ts';
+import { dropIdObject, endMove, readNames, trash } from './names.ts';
 
 type Cloned = RestoreMethods['cloneDisk']['result'];
 
@@ -129,6 +129,7 @@ async function nameSource(
   const name = (await readNames(session, pool)).nameOf(from.imageId);
   if (name !== undefined) return { name, [Symbol.asyncDispose]: async () => undefined };
   const marked = sourceName(id, target);
+  await endMove(session, pool, from.imageId);
   await inImage(session, pool, 'take out of the trash', from.imageId, () =>
     restoreFromTrash(pool, from.imageId, marked),
   );

@@ -2,6 +2,7 @@
 // a rename leaves an id object of one name and the directory's entry of the other: what such a call left is taken up here.
 
 import {
+  callMethod,
   type ImageName,
   listImages,
   listTrash,
@@ -19,6 +20,8 @@ import { inImage, placeOf } from '../open.ts';
 import { EEXIST } from '../snapshots.ts';
 
 const ENOENT = 2;
+/** It is in another state than the one that was expected. */
+const ESTALE = 116;
 
 /** What a pool's directory and its trash hold now. */
 export interface Names {
@@ -90,4 +93,27 @@ export async function trash(
   await inImage(session, pool, 'move to the trash', subject, () =>
     beforeLockBreak(subject, () => moveToTrash(pool, name, keepSeconds)),
   );
+}
+
+/** cls_rbd_types.h, TrashImageState. */
+const NORMAL = 0;
+const MOVING = 1;
+
+/**
+ * Of an image that the directory has no more: does what a move to the trash that was cut off has left, to say there that it has ended. Before, librbd
+ * neither brings it back (EBUSY) nor removes it (EUCLEAN), and ends the move by its former name alone, which another may have by now.
+ */
+export async function endMove(session: Session, pool: Pool, imageId: string): Promise<void> {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(imageId.length);
+  const input = Buffer.concat([length, Buffer.from(imageId), Buffer.from([NORMAL, MOVING])]);
+  const method = { class: 'rbd', name: 'trash_state_set' };
+  try {
+    await inImage(session, pool, 'end move to the trash', imageId, () =>
+      callMethod(pool, 'rbd_trash', method, input),
+    );
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno !== ENOENT && errno !== ESTALE) throw error;
+  }
 }

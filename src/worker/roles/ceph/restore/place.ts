@@ -14,7 +14,7 @@ import { beforeLockBreak } from '../lock-break.ts';
 import { inImage, openImage, openPool } from '../open.ts';
 import { removeStaged, returnSource, unprotectSnapshot } from './clone.ts';
 import { assertUnused } from './look.ts';
-import { dropIdObject, type Names, readNames, rename, trash } from './names.ts';
+import { dropIdObject, endMove, type Names, readNames, rename, trash } from './names.ts';
 
 type Unplaced = RestoreMethods['unplaceDisk']['result'];
 
@@ -35,8 +35,10 @@ export async function placeDisk(
     await rename(session, pool, newId, { from: staging, to: to.image });
   }
   await inImage(session, pool, 'rename image', disk.name, () => dropIdObject(pool, staging, newId));
+  if (oldId === undefined) return null;
+  await endMove(session, pool, oldId);
   // Who opened it after the look above would go on writing into the trash.
-  if (oldId !== undefined) await assertUnused(session, pool, oldId);
+  await assertUnused(session, pool, oldId);
   return null;
 }
 
@@ -71,6 +73,7 @@ async function bringBack(session: Session, pool: Pool, disk: RestoreDisk): Promi
   const names = await readNames(session, pool);
   if (names.idOf(to.image) === oldId) return;
   if (!names.isTrashed(oldId)) throw gone(name, names, oldId);
+  await endMove(session, pool, oldId);
   await inImage(session, pool, 'take out of the trash', name, async () => {
     // Of the clone's renaming, which was cut off.
     if (newId !== undefined) await dropIdObject(pool, to.image, newId);
@@ -87,6 +90,7 @@ async function dropTrashed(
   if (!(await readNames(session, pool)).isTrashed(imageId)) return 'absent';
   const snapshots = await snapshotsOf(session, pool, imageId);
   if (snapshots > 0) return 'in-trash';
+  await endMove(session, pool, imageId);
   await inImage(session, pool, 'remove image', imageId, () =>
     beforeLockBreak(imageId, () => removeFromTrash(pool, imageId, { force: true })),
   );

@@ -82,12 +82,15 @@ function spawnBody(program: ChildProgram, options: BodyOptions): Body {
   };
 }
 
+/** librados has a buffer of each read in flight: 4 MiB, which glibc would keep for the next ones in each of its arenas (mallopt(3), M_MMAP_THRESHOLD). */
+const MALLOC = { MALLOC_MMAP_THRESHOLD_: String(1024 * 1024) };
+
 /** The role is an argument for those who read `ps`, and the one role that the worker then takes. */
 function spawnProgram(program: ChildProgram, { threads, role }: BodyOptions): ChildProcess {
   const { PATH = '/usr/sbin:/usr/bin:/sbin:/bin', HOME = '/root' } = process.env;
   return spawn(program.execPath, [...program.args, role], {
     cwd: '/',
-    env: { PATH, HOME, LANG: 'C.UTF-8', UV_THREADPOOL_SIZE: String(threads) },
+    env: { PATH, HOME, LANG: 'C.UTF-8', UV_THREADPOOL_SIZE: String(threads), ...MALLOC },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
 }

@@ -18,6 +18,7 @@ import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
 import { addTransfer } from './commands/transfer.ts';
+import { addTrust } from './commands/trust.ts';
 import { addVerifyRestore } from './commands/verify.ts';
 import { addWarm } from './commands/warm.ts';
 import { reportError } from './output.ts';
@@ -54,6 +55,7 @@ for (const add of [
   addFlatten,
   addReconcile,
   addPolicy,
+  addTrust,
   addJobs,
   addPause,
   addConfig,

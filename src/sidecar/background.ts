@@ -1,6 +1,7 @@
 // What siphond does that nobody waits for: the spool, the config, the policies and the bases' folder as they change, and what
 // the last life left.
 
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Cache, Recovery } from '../cache/index.ts';
@@ -21,6 +22,7 @@ import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import type { Reload } from './reload.ts';
 import { type Spool, spoolFolders } from './spool.ts';
+import { createTrustLook } from './trust/watch.ts';
 import { createFollower, watchFolder } from './watch.ts';
 
 export interface Background {
@@ -69,6 +71,7 @@ export async function startBackground(
   const scheduling = startSchedules(parts, loop);
   startPolicies(parts, life, loop, () => scheduling.poke());
   startReloads(parts, life, loop);
+  startTrustLook(parts, life, loop);
   const isPaused = () => pauses.current().some(({ work }) => work === 'fills');
   const asking = loop('missing bases', createAskAgain(cache, recovery.askAgain, isPaused, log));
   asking.poke();
@@ -155,6 +158,30 @@ function startPolicies(
   reload.onTaken(() => loop.poke());
   loop.poke();
 }
+
+/** A folder that is not there yet is looked for as often. */
+const TRUST_EVERY_MS = 60_000;
+
+function startTrustLook(
+  { config, log, reload }: Background,
+  life: AsyncDisposableStack,
+  start: StartLoop,
+): void {
+  const follower = life.use(createFollower({ depth: 1, onChange: () => loop.poke() }, log));
+  const look = createTrustLook(() => config.trust.folder, log);
+  const work = async () => {
+    const { folder } = config.trust;
+    // Watching would make it, and it is root's.
+    if (await isFolder(folder)) await follower.follow(folder);
+    await look();
+  };
+  const loop = start('trust folder', work, { everyMs: TRUST_EVERY_MS });
+  reload.onTaken(() => loop.poke());
+  loop.poke();
+}
+
+const isFolder = async (place: string): Promise<boolean> =>
+  (await stat(place).catch(() => undefined))?.isDirectory() === true;
 
 /** From a file's change to its reading: whoever writes in place has so long to end. */
 const CONFIG_SETTLE_MS = 1000;

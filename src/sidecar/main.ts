@@ -15,12 +15,15 @@ import { createLog, type Logger } from './log.ts';
 import { lookAtPolicies } from './policies.ts';
 import { startSiphond } from './siphond.ts';
 import { takeActivation } from './sockets.ts';
+import { runTrust } from './trust/run.ts';
 
 const USAGE = `siphond [--config FILE]               serves (default: ${CONFIG_PATH}, or the defaults);
                                       SIGHUP reads the config again
 siphond --check-config FILE [--json]  tells every mistake in FILE and the conf.d beside it, or that there is none
 siphond --doctor [--images POOL[/NAMESPACE],…] [--vms …] [--caps] [--config FILE] [--json]
                                       tells what is wrong on this host; --caps: the least cephx caps
+siphond --trust list|add|revoke [--what FILE|UUID|KEY] [--uuid U | --anchor | --crl] [--replace] [--config FILE]
+                                      the trust folder, for siphon trust
 siphond --version`;
 /** Then it goes as a kill -9 would have it. Below the unit's TimeoutStopSec. */
 const STOP_MS_MAX = 15_000;
@@ -37,6 +40,7 @@ async function main(): Promise<void> {
     return tellChecked(asked, await findProblems(asked), options.json === true);
   const configFile = path.resolve(options.config ?? CONFIG_PATH);
   if (options.doctor === true) return doctor(configFile, options);
+  if (options.trust !== undefined) return trust(configFile, options.trust, options);
   const loaded = await loadConfig(configFile);
   if (loaded.kind === 'bad') return tellChecked(configFile, loaded.problems, false);
   await serve(configFile, loaded);
@@ -48,7 +52,8 @@ function readOptions() {
     const flag = { type: 'boolean' } as const;
     const check = { 'check-config': text, json: flag };
     const doctor = { doctor: flag, caps: flag, images: text, vms: text };
-    const options = { config: text, ...check, ...doctor, version: flag, help: flag };
+    const trust = { trust: text, what: text, uuid: text, anchor: flag, crl: flag, replace: flag };
+    const options = { config: text, ...check, ...doctor, ...trust, version: flag, help: flag };
     return parseArgs({ options, strict: true, allowPositionals: false }).values;
   } catch (error) {
     console.error((error as Error).message);
@@ -66,6 +71,14 @@ async function doctor(configFile: string, options: Options): Promise<void> {
     ...(vms !== undefined && { vms: list(vms) }),
   };
   process.exitCode = await runDoctor({ configFile, isJson: json, isCaps: caps, pools });
+}
+
+async function trust(configFile: string, verb: string, options: Options): Promise<void> {
+  const { what, uuid, anchor = false, crl = false, replace = false } = options;
+  if (!['list', 'add', 'revoke'].includes(verb)) return end(USAGE, ERROR_TABLE.usage.exit);
+  const named = { ...(what !== undefined && { what }), ...(uuid !== undefined && { uuid }) };
+  const kind = { isAnchor: anchor, isCrl: crl, isReplaced: replace };
+  process.exitCode = await runTrust({ configFile, verb, ...named, ...kind });
 }
 
 /** Of a config, and of the policies that it names. */

@@ -5,7 +5,7 @@ import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
 import { METADATA_NAMESPACE } from '../domain/domain.ts';
 import { problemOf } from '../snapshot/evaluate.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
-import { standingOf } from '../trust/index.ts';
+import { standingOf, surveyTrust } from '../trust/index.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
@@ -42,13 +42,15 @@ type Problem = StatusAnswer['problems'][number];
 
 export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
   const { config, cache, journal, libvirt } = parts;
-  const [clusters, abilities, spooled] = await Promise.all([
+  const [clusters, abilities, spooled, trustProblems] = await Promise.all([
     Promise.all(parts.clusters.map(standingOfCluster)),
     abilitiesOf(parts),
     parts.spool.count(),
+    problemsOfTrust(config.trust),
   ]);
   const isMountedReadOnly = isReadOnlyMount(config.cache.mount);
   const bases = cache.list();
+  const complete = bases.filter((base) => base.state !== 'filling');
   return {
     version: VERSION,
     pid: process.pid,
@@ -58,13 +60,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
     abilities,
     fillGroup: parts.fillGroup.standing,
-    trust: {
-      ...standingOf(
-        config.trust.rules,
-        bases.filter((base) => base.state !== 'filling'),
-      ),
-      problems: [],
-    },
+    trust: { ...standingOf(config.trust.rules, complete), problems: trustProblems },
     jobsOpen: journal.open().length,
     paused: parts.pauses.current(),
     spooled,
@@ -105,6 +101,15 @@ async function abilitiesOf({ clusters, libvirt }: StatusParts): Promise<readonly
     if (each.reason instanceof OperatingError) return [];
     throw each.reason;
   });
+}
+
+async function problemsOfTrust(trust: Config['trust']): Promise<readonly Problem[]> {
+  try {
+    return (await surveyTrust(trust, Date.now())).problems;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return [{ where: trust.folder, what: error.message }];
+  }
 }
 
 function notMounted({ path, mount }: Config['cache']): Problem {

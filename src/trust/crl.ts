@@ -14,6 +14,7 @@ import {
   isWeakAlgorithm,
   keyIdentifiers,
   nameBytes,
+  readable,
   serialText,
   strangeOf,
 } from './certificate.ts';
@@ -23,6 +24,8 @@ import { blocksOf } from './pem.ts';
 export interface Crl {
   /** DER, hex, as a certificate has it. */
   readonly issuerName: string;
+  /** For people. */
+  readonly issuer: string;
   readonly authorityKey?: string;
   readonly thisUpdateMs: number;
   /** Absent: it never is overdue. */
@@ -131,14 +134,33 @@ function readList(der: Buffer, list: DerValue): Omit<Crl, 'signed'> {
       : [...AsnParser.parse(der.subarray(wrapped.body, wrapped.end), Extensions)];
   const { authorityKey } = keyIdentifiers(extensions);
   const { revoked, strange } = readEntries(der, entries);
+  const name = AsnParser.parse(slice(issuer), Name);
   return {
-    issuerName: nameBytes(AsnParser.parse(slice(issuer), Name)),
+    issuerName: nameBytes(name),
+    issuer: readable(nameText(name)),
     ...(authorityKey && { authorityKey }),
     thisUpdateMs: timeOf(thisUpdate),
     ...(nextUpdate && { nextUpdateMs: timeOf(nextUpdate) }),
     revoked,
     strange: [...strangeOf(extensions, KNOWN), ...strange],
   };
+}
+
+const SHORT: Readonly<Record<string, string>> = {
+  '2.5.4.3': 'CN',
+  '2.5.4.6': 'C',
+  '2.5.4.7': 'L',
+  '2.5.4.8': 'ST',
+  '2.5.4.10': 'O',
+  '2.5.4.11': 'OU',
+};
+
+/** As OpenSSL tells a certificate's. */
+function nameText(name: Name): string {
+  const parts = [...name].flatMap((relative) => [...relative]);
+  return parts
+    .map((each) => `${SHORT[each.type] ?? each.type}=${each.value.toString()}`)
+    .join('\n');
 }
 
 /** SEQUENCE OF SEQUENCE { serial INTEGER, date Time, extensions SEQUENCE OF SEQUENCE { id, critical BOOLEAN DEFAULT FALSE, … } OPTIONAL } */

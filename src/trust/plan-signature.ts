@@ -12,7 +12,7 @@ import {
 import type { SourceProperties } from '../wire/vocabulary.ts';
 import { parseCertificates } from './certificate.ts';
 import { judgeChain, NO_TRUST, type Trust } from './chain.ts';
-import { isGoodSignature, isKeyOfType } from './signature.ts';
+import { describeKey, isGoodSignature, isKeyOfType } from './signature.ts';
 
 /** A source of keys: the certificate of a UUID (PEM or DER), perhaps with others of its chain behind it; undefined: it has none. */
 export type FindCertificate = (uuid: string) => Promise<string | Uint8Array | undefined>;
@@ -98,16 +98,18 @@ function base64(text: string): string {
   throw failure('usage', 'img_signature', 'it is not base64');
 }
 
-/** Only a UUID becomes a file's name. OpenStack also writes it without hyphens. */
+/** Only a UUID becomes a file's name. */
 function uuidOf(text: string): string {
+  const uuid = toUuid(text);
+  if (uuid !== undefined) return uuid;
+  const why = `${JSON.stringify(text)} is not a UUID`;
+  throw failure('usage', 'img_signature_certificate_uuid', why);
+}
+
+/** In lower case and with hyphens, without which OpenStack writes it, too; undefined: it is none. */
+export function toUuid(text: string): string | undefined {
   const uuid = text.toLowerCase();
-  if (!UUID.test(uuid)) {
-    throw failure(
-      'usage',
-      'img_signature_certificate_uuid',
-      `${JSON.stringify(text)} is not a UUID`,
-    );
-  }
+  if (!UUID.test(uuid)) return undefined;
   return uuid.replaceAll('-', '').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
@@ -140,11 +142,6 @@ function tryOut(planned: ExpectedSignature): void {
     const why = `its key cannot be used with ${planned.keyType} and ${planned.hash}`;
     throw failure('refused', planned.certificate, why, { cause });
   }
-}
-
-function describeKey(key: KeyObject): string {
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  return curve === undefined ? String(key.asymmetricKeyType) : `${key.asymmetricKeyType} ${curve}`;
 }
 
 function failure(

@@ -1,7 +1,7 @@
 // What a source must carry, and may be, by the rules of the config: the first that is about it decides. Pure.
 
 import picomatch from 'picomatch';
-import type { TrustStanding } from '../wire/trust-api.ts';
+import type { TrustRuleText, TrustStanding } from '../wire/trust-api.ts';
 import type { Base, DiskFormat, SourceName, Verification } from '../wire/vocabulary.ts';
 
 /** `none`: it may carry nothing. What it does carry must be right all the same. */
@@ -63,6 +63,21 @@ export function carriedBy(verification: Verification): Carried {
   const by = verification.kind === 'verified' ? verification.by : [];
   const has = (what: string) => by.some((each) => each.what === what);
   return { signature: has('signature'), manifest: has('manifest'), digest: has('digest') };
+}
+
+/** A rule, in words. */
+export function ruleText(rule: TrustRule): TrustRuleText {
+  const { pools, images, require, formats, allowForeignRaw } = rule;
+  const about = [
+    pools.length === 0 ? 'any pool' : `pool ${pools.join(' or ')}`,
+    ...(images.length === 0 ? [] : [`image ${images.join(' or ')}`]),
+  ];
+  const wants = [
+    anyOf(require),
+    ...(formats.length === 2 ? [] : [`only ${formats.join(', ')}`]),
+    ...(allowForeignRaw ? ['also raw that looks like another format'] : []),
+  ];
+  return { about: about.join(', '), wants: wants.join('; ') };
 }
 
 /** How bases that are here stand to the rules. */

@@ -17,6 +17,12 @@ export function isGoodSignature(verify: Verify, expected: ExpectedSignature): bo
   return verify.verify({ ...key, padding, saltLength }, signature);
 }
 
+/** `ec secp384r1`, `rsa 3072` */
+export function describeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
+  const { namedCurve, modulusLength } = asymmetricKeyDetails ?? {};
+  return [asymmetricKeyType, namedCurve ?? modulusLength].filter(Boolean).join(' ');
+}
+
 /** Whether a key is of the type: of an ECC type, on the curve that it names, which OpenStack's own verifier does not compare. */
 export function isKeyOfType(key: KeyObject, type: SignatureKeyType): boolean {
   const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = key;

@@ -61,6 +61,8 @@ export interface CrlWish {
   /** Serial numbers. */
   readonly revoked?: readonly number[];
   readonly days?: number;
+  /** Else in days. */
+  readonly seconds?: number;
   /** Lines of the list's own extensions. */
   readonly extensions?: readonly string[];
 }
@@ -80,7 +82,8 @@ default_md = sha256\ndefault_crl_days = ${wish.days ?? 30}\ncrl_extensions = lis
       wish.extensions ?? ['authorityKeyIdentifier = keyid']
     ).join('\n')}\n[point]\nonlyuser = TRUE\n`,
   );
-  const by = ['-keyfile', issuer.key, '-cert', issuer.certificate];
+  const soon = wish.seconds === undefined ? [] : ['-crlsec', String(wish.seconds)];
+  const by = ['-keyfile', issuer.key, '-cert', issuer.certificate, ...soon];
   await openssl('ca', '-gencrl', '-config', file('cnf'), ...by, '-out', file('crl'));
   await openssl('crl', '-in', file('crl'), '-outform', 'DER', '-out', file('der'));
   return await readFile(file('der'));

@@ -4,10 +4,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { CONFIG_PATH, type ReloadAnswer } from '../../wire/api.ts';
-import { OperatingError } from '../../wire/errors.ts';
+import { fromWire, OperatingError, type WireError } from '../../wire/errors.ts';
 import { createClient } from '../client.ts';
 import { print, printJson } from '../output.ts';
 
@@ -52,6 +53,35 @@ export async function runSiphond(
     throw new OperatingError({ code: 'unavailable', op, subject, why });
   }
   process.exitCode = code;
+}
+
+/** Runs it for an answer, which it prints as JSON; an error too. @throws OperatingError */
+export async function askSiphond<T>(
+  op: string,
+  subject: string,
+  args: readonly string[],
+): Promise<T> {
+  const child = spawn(process.execPath, [siphondEntry(), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: CHECK_MS_MAX,
+  });
+  const [stdout, stderr, code] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit').then(([exit]) => exit as number | null),
+  ]);
+  if (code === 0) return JSON.parse(stdout) as T;
+  const said = code === null ? undefined : errorIn(stderr);
+  if (said !== undefined) throw fromWire(said);
+  throw new OperatingError({ code: 'unavailable', op, subject, why: stderr.trim() || 'no answer' });
+}
+
+function errorIn(stderr: string): WireError | undefined {
+  try {
+    return (JSON.parse(stderr) as { readonly error: WireError }).error;
+  } catch {
+    return undefined; // it ended for a reason of Node's own
+  }
 }
 
 /** Beside this file's bundle where it is bundled, else in its room's sources. */

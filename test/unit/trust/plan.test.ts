@@ -196,7 +196,7 @@ test('the key must be of the type and on the curve that the properties name', as
   };
   assert.equal((await plan(ec, {}, 'secp384r1.pem')).signature?.keyType, 'ECC_SECP384R1');
   await refuses('mismatch', /key is ec prime256v1, not ECC_SECP384R1/, plan(ec, {}, 'p256.pem'));
-  await refuses('mismatch', /key is rsa, not ECC_SECP384R1/, plan(ec, {}, 'rsa.pem'));
+  await refuses('mismatch', /key is rsa 2048, not ECC_SECP384R1/, plan(ec, {}, 'rsa.pem'));
   await refuses('mismatch', /key is ec secp384r1, not RSA-PSS/, plan(SIGNED, {}, 'secp384r1.pem'));
   const other = { ...ec, img_signature_key_type: 'ECC_SECP521R1' };
   await refuses('mismatch', /ec secp384r1, not ECC_SECP521R1/, plan(other, {}, 'secp384r1.pem'));

@@ -74,10 +74,27 @@ install_promtool() {
   rm -r "$folder"
 }
 
+# OpenStack's verifier, for the tests to be compared with: Python alone, which uses the hosts' python3-cryptography. What its package
+# depends on it does not need there.
+install_cursive() {
+  local folder
+  [ ! -d node_modules/.cursive ] || return 0
+  say "fetching python3-cursive"
+  folder=$(mktemp -d)
+  (
+    cd "$folder"
+    download() { apt-get -q -o APT::Sandbox::User=root download python3-cursive >&2; }
+    download || { apt-get update -q >&2 && download; }
+    dpkg-deb -x python3-cursive_*.deb .
+  ) || fail "python3-cursive could not be fetched from Debian"
+  mv "$folder/usr/lib/python3/dist-packages" node_modules/.cursive
+  rm -r "$folder"
+}
+
 [ "$(id -u)" = 0 ] || fail "root is needed: packages are installed, and the laboratory makes namespaces, mounts and network switches"
 { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; } || fail "a Debian machine is needed"
 [ "$(uname -m)" = x86_64 ] || fail "an x86_64 machine is needed"
 install_packages
 install_modules
-case $RELEASES in *,*) install_promtool ;; esac
+case $RELEASES in *,*) install_promtool; install_cursive ;; esac
 [ -z "$RELEASES" ] || exec bash "$SCRIPTS/lab.sh" build --release "$RELEASES"

@@ -29,7 +29,12 @@ export type LabName = keyof typeof LABS;
 
 /** Where each kind of test runs, how many files at a time, and how long the kind may take at most. */
 export const KINDS = {
-  unit: { globs: ['test/unit/**/*.test.ts'], inLab: false, concurrency: 2, minutesMax: 8 },
+  unit: {
+    globs: ['test/unit/**/*.test.ts'],
+    inLab: false,
+    concurrency: 2,
+    minutesMax: isSoak ? 60 : 8,
+  },
   parts: {
     globs: ['packages/ceph-napi/test/**/*.test.ts', 'test/lab/!(whole|copies|smoke)/**/*.test.ts'],
     inLab: true,

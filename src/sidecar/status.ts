@@ -5,7 +5,7 @@ import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
 import { METADATA_NAMESPACE } from '../domain/domain.ts';
 import { problemOf } from '../snapshot/evaluate.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
-import { standingOf, surveyTrust } from '../trust/index.ts';
+import { standingOf, trustProblems } from '../trust/index.ts';
 import type { StatusAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Journal } from '../wire/journal.ts';
@@ -42,7 +42,7 @@ type Problem = StatusAnswer['problems'][number];
 
 export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
   const { config, cache, journal, libvirt } = parts;
-  const [clusters, abilities, spooled, trustProblems] = await Promise.all([
+  const [clusters, abilities, spooled, problems] = await Promise.all([
     Promise.all(parts.clusters.map(standingOfCluster)),
     abilitiesOf(parts),
     parts.spool.count(),
@@ -60,7 +60,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     cache: { path: config.cache.mount, ...cache.usage(), isMountedReadOnly },
     abilities,
     fillGroup: parts.fillGroup.standing,
-    trust: { ...standingOf(config.trust.rules, complete), problems: trustProblems },
+    trust: { ...standingOf(config.trust.rules, complete), problems },
     jobsOpen: journal.open().length,
     paused: parts.pauses.current(),
     spooled,
@@ -105,7 +105,7 @@ async function abilitiesOf({ clusters, libvirt }: StatusParts): Promise<readonly
 
 async function problemsOfTrust(trust: Config['trust']): Promise<readonly Problem[]> {
   try {
-    return (await surveyTrust(trust, Date.now())).problems;
+    return await trustProblems(trust, Date.now());
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     return [{ where: trust.folder, what: error.message }];

@@ -9,7 +9,7 @@ export type { PlanRequest } from './plan.ts';
 export { planVerification } from './plan.ts';
 export { type FindCertificate, toUuid } from './plan-signature.ts';
 export { REQUIREMENTS, ruleText, standingOf, type TrustRule } from './policy.ts';
-export { certificateFacts, crlFacts, surveyTrust } from './survey.ts';
+export { certificateFacts, crlFacts, surveyTrust, trustProblems } from './survey.ts';
 export {
   ANCHORS,
   CRLS,

@@ -27,26 +27,48 @@ export type Survey = Omit<TrustAnswer, 'rules'>;
 export async function surveyTrust(settings: TrustSettings, now: number): Promise<Survey> {
   const { folder } = settings;
   const trust = await trustOrWhy(settings);
-  const read = await Promise.all([
+  const files = await readFiles(folder);
+  return {
+    folder,
+    isChainNeeded: settings.isChainNeeded || files.anchors.length > 0,
+    certificates: files.own.flatMap((each) => certificatesOf(each, trust, now)),
+    anchors: files.anchors.flatMap((each) => certificatesOf(each)),
+    crls: files.crls.flatMap((each) => crlsOf(each, now)),
+    revoked: await namesIn(path.join(folder, REVOKED)),
+    problems: problemsIn(files, now),
+  };
+}
+
+/** What is wrong in the folder, and should be mended. @throws OperatingError as {@link surveyTrust} */
+export async function trustProblems(
+  { folder }: TrustSettings,
+  now: number,
+): Promise<readonly TrustProblem[]> {
+  return problemsIn(await readFiles(folder), now);
+}
+
+interface Files {
+  readonly own: readonly TrustFile[];
+  readonly anchors: readonly TrustFile[];
+  readonly crls: readonly TrustFile[];
+}
+
+async function readFiles(folder: string): Promise<Files> {
+  const [own, anchors, crls] = await Promise.all([
     filesIn(folder, '.pem'),
     filesIn(path.join(folder, ANCHORS)),
     filesIn(path.join(folder, CRLS)),
   ]);
-  const [own, anchors, lists] = read;
-  const crls = lists.flatMap((each) => crlsOf(each, now));
-  return {
-    folder,
-    isChainNeeded: settings.isChainNeeded || anchors.length > 0,
-    certificates: own.flatMap((each) => certificatesOf(each, trust, now)),
-    anchors: anchors.flatMap((each) => certificatesOf(each)),
-    crls,
-    revoked: await namesIn(path.join(folder, REVOKED)),
-    problems: [
-      ...[...own, ...anchors].flatMap(certificateProblem),
-      ...lists.flatMap(crlProblems),
-      ...crls.filter((each) => each.isOverdue).map(overdue),
-    ],
-  };
+  return { own, anchors, crls };
+}
+
+function problemsIn({ own, anchors, crls }: Files, now: number): TrustProblem[] {
+  const late = crls.flatMap((each) => crlsOf(each, now)).filter((each) => each.isOverdue);
+  return [
+    ...[...own, ...anchors].flatMap(certificateProblem),
+    ...crls.flatMap(crlProblems),
+    ...late.map(overdue),
+  ];
 }
 
 type TrustOrWhy = Trust | { readonly why: string };

@@ -23,7 +23,7 @@ export interface TrustSettings {
 /** In one folder. */
 const FILES_MAX = 2000;
 /** Parsed before: by the digest of what was read, so that it is never older than the file. */
-const PARSED_MAX = 500;
+const PARSED_MAX = 4000;
 
 /** Reads `FOLDER/UUID.pem`. The planner asks for UUIDs only. @throws OperatingError where there is a file that cannot be read */
 export function certificateFolder(folder: string): FindCertificate {

@@ -2,7 +2,7 @@
 // it reads against a digest of the whole (linux/fsverity.h; Documentation/filesystems/fsverity.rst).
 
 import { chmod, open } from 'node:fs/promises';
-import { getSystemErrorName, promisify } from 'node:util';
+import { getSystemErrorName } from 'node:util';
 import { codeOfErrno, OperatingError } from '../wire/errors.ts';
 
 /** linux/fsverity.h, of x86 and ARM: _IOW('f', 133, struct fsverity_enable_arg), _IOWR('f', 134, struct fsverity_digest). */
@@ -47,8 +47,14 @@ async function loadIoctl(): Promise<Ioctl> {
   const { default: koffi } = await import('koffi');
   // It is variadic, and passes pointers as any function does.
   const call = koffi.load('libc.so.6').func('int ioctl(int fd, unsigned long request, void *arg)');
-  const asked = promisify(call.async) as (...args: Parameters<Ioctl>) => Promise<number>;
-  return async (...args) => ((await asked(...args)) === 0 ? 0 : koffi.errno());
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call.async(...args, (error: Error | null, result: number) => {
+        if (error !== null) reject(error);
+        // Here, and no later: the next call of anybody's has another.
+        else resolve(result === 0 ? 0 : koffi.errno());
+      });
+    });
 }
 
 function failed(op: string, subject: string, errno: number): OperatingError {

@@ -30,6 +30,7 @@ import { type Recovery, recover } from './recover.ts';
 import { noBase, severalBases } from './refusals.ts';
 import { basesNamed } from './selector.ts';
 import { formatOfFill } from './source-format.ts';
+import type { TableWork } from './table.ts';
 import { type BaseView, viewWithPath } from './view.ts';
 
 /** What is known of a base, from memory. `format` is the suffix of the file that is there. */
@@ -62,6 +63,8 @@ export interface Cache {
   /** What failed its check and was moved aside. @throws OperatingError */
   quarantined(): Promise<readonly Quarantined[]>;
   warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill>;
+  /** Reads a source for the table of its chunks. @throws OperatingError */
+  table(source: SourceName): Promise<TableWork>;
   /** No SQL, no file, no Ceph. Take the lease first: then what is present stays. */
   presence(ids: SourceIds): Presence;
   /** Of a domain's disks; reads headers of files and of RBD images. */
@@ -164,6 +167,10 @@ class CacheOfParts implements Cache {
 
   warm(ask: WarmAsk, onResolved?: () => void): Promise<Fill> {
     return this.#filler.warm(ask, onResolved);
+  }
+
+  table(source: SourceName): Promise<TableWork> {
+    return this.#filler.table(source);
   }
 
   presence(ids: SourceIds): Presence {

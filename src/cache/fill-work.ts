@@ -177,19 +177,23 @@ async function readSource(parts: CacheParts, work: Work, partial: string): Promi
     rawBecomes: want.ask.format ?? settings.rawBecomes,
   };
   const options = { deadlineMs: settings.fillDeadlineMs, signal: job.signal, onProgress };
-  return await aboutSource(want, worker.call('fill', spec, options));
+  return await aboutSource('fill', want.facts, worker.call('fill', spec, options));
 }
 
 /** Whoever asked named the source: an error of a file, a connection or the worker says so too. */
-async function aboutSource<T>({ facts }: Want, work: Promise<T>): Promise<T> {
+export async function aboutSource<T>(
+  op: string,
+  { name }: Pick<SourceFacts, 'name'>,
+  work: Promise<T>,
+): Promise<T> {
   try {
     return await work;
   } catch (cause) {
-    const subject = formatSource(facts.name);
+    const subject = formatSource(name);
     if (!(cause instanceof OperatingError) || cause.subject === subject) throw cause;
     const { code, message: why, hint } = cause;
     const advice = hint === undefined ? {} : { hint };
-    throw new OperatingError({ code, op: 'fill', subject, why, cause, ...advice });
+    throw new OperatingError({ code, op, subject, why, cause, ...advice });
   }
 }
 
@@ -277,7 +281,7 @@ async function digestSource(parts: CacheParts, work: Work): Promise<CheckResult>
   const { ids, name } = want.facts;
   const spec = { ceph: want.cluster.settings, ids, name, plan: want.plan };
   const options = { deadlineMs: parts.settings.fillDeadlineMs, signal: job.signal, onProgress };
-  return await aboutSource(want, worker.call('digest', spec, options));
+  return await aboutSource('fill', want.facts, worker.call('digest', spec, options));
 }
 
 /** What is read now must be what was read then: a snapshot does not change. */

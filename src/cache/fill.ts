@@ -4,6 +4,7 @@ import { areBaseIds, baseId } from '../domain/base-path.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Job, JobProgress } from '../wire/journal.ts';
 import { decideWork } from '../wire/pause.ts';
+import type { Cluster } from '../wire/ports.ts';
 import { formatSource } from '../wire/source.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { Base, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
@@ -13,6 +14,7 @@ import type { BaseRow } from './catalogue/bases.ts';
 import type { Evictor } from './evict-run.ts';
 import { partialPath } from './files.ts';
 import {
+  aboutSource,
   type CheckData,
   checkBase,
   fillBase,
@@ -27,6 +29,7 @@ import type { CacheParts } from './parts.ts';
 import { NONE, type Quarantine } from './quarantine.ts';
 import { contradicted, pausedFills, restless, unnameable, wrongFormat } from './refusals.ts';
 import { roomFacts, type SpacePromise, withRoom } from './room.ts';
+import { beginTable, type TableWork } from './table.ts';
 import { Turns } from './turns.ts';
 import { viewOf } from './view.ts';
 
@@ -121,6 +124,12 @@ export class Filler {
     return facts;
   }
 
+  /** The table of a source's chunks. @throws OperatingError before a byte moves */
+  async table(source: SourceName): Promise<TableWork> {
+    this.#stopIfPaused(formatSource(source));
+    return beginTable(this.#parts, this.#turns, await this.resolve(source));
+  }
+
   /** What is free, used and promised now. */
   room(): RoomFacts {
     return roomFacts(this.#parts, this.#leads.values());
@@ -140,14 +149,26 @@ export class Filler {
     const cluster = await this.#parts.clusters.ofSource(ask.source);
     const facts = await this.resolve(ask.source);
     const properties = ask.properties ?? facts.properties;
-    const plan = await this.#parts.planVerification({
+    const planning = this.#parts.planVerification({
       source: facts.name,
       ...(properties === undefined ? {} : { properties }),
       ...(ask.operatorDigests === undefined ? {} : { operator: ask.operatorDigests }),
+      ...(await this.#manifestOf(cluster, facts)),
     });
+    const plan = await aboutSource('warm', facts, planning);
     const propertiesFrom = ask.properties === undefined ? 'record' : 'file';
     const told: VerificationPlan = properties === undefined ? plan : { ...plan, propertiesFrom };
     return { ask, id: baseId(facts.ids), cluster, facts, plan: told };
+  }
+
+  /** What is beside the source must be good, whoever asks. */
+  async #manifestOf({ ceph }: Cluster, { ids, name, sizeBytes, hasManifest }: SourceFacts) {
+    if (hasManifest === undefined) return {};
+    const options = { deadlineMs: this.#parts.settings.cephDeadlineMs };
+    const { envelope } = await ceph.call('readManifest', ids, options);
+    return envelope === null
+      ? {}
+      : { manifest: { envelope, subject: formatSource(name), sizeBytes } };
   }
 
   async #seek(want: Want, rounds: number): Promise<Fill> {
@@ -262,13 +283,14 @@ export class Filler {
 
   /** Promises the space, begins the job and reserves the base in one tick. */
   async #admit(lead: Lead): Promise<Job> {
-    const { id, facts } = lead.want;
+    const { id, facts, plan } = lead.want;
     const subject = formatSource(facts.name);
     if (lead.mode === 'check') {
       const data: CheckData = { what: 'check', baseId: id };
       return this.#parts.journal.begin('fill', subject, data);
     }
-    const neededBytes = reservationOf(facts.usedBytes ?? facts.sizeBytes);
+    const usedBytes = facts.usedBytes ?? plan.manifest?.dataBytes ?? facts.sizeBytes;
+    const neededBytes = reservationOf(usedBytes);
     const { freeBytes, reserveBytes } = this.room();
     // Of less use than any base.
     if (freeBytes - reserveBytes < neededBytes) await this.#quarantine.trim(NONE);

@@ -36,6 +36,12 @@ export type PlanVerification = (request: {
   readonly source: SourceName;
   readonly properties?: SourceProperties;
   readonly operator?: { readonly sha256?: string; readonly sha512?: string };
+  /** What is beside the source, as it is; how messages name that. */
+  readonly manifest?: {
+    readonly envelope: string;
+    readonly subject: string;
+    readonly sizeBytes: number;
+  };
 }) => Promise<VerificationPlan>;
 
 export interface CacheParts {

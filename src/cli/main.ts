@@ -14,6 +14,7 @@ import { addPolicy } from './commands/policy.ts';
 import { addFlatten, addPublish } from './commands/publish.ts';
 import { addReconcile } from './commands/reconcile.ts';
 import { addRestore } from './commands/restore.ts';
+import { addSign } from './commands/sign.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
@@ -38,12 +39,15 @@ const program = new Command('siphon')
   .description('Base images and snapshots of this hypervisor. A client of siphond.')
   .version(VERSION)
   .helpCommand(false)
+  // A command has a --version of its own: of what it signs.
+  .enablePositionalOptions()
   .addHelpText('after', EXITS)
   .exitOverride();
 quietErrors(program, isJson);
 for (const add of [
   addWarm,
   addDescribe,
+  addSign,
   addBaseCommands,
   addEvict,
   addStart,

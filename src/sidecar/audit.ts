@@ -8,6 +8,7 @@ import { OperatingError } from '../wire/errors.ts';
 export type Change =
   | 'warm'
   | 'describe'
+  | 'sign'
   | 'pin'
   | 'unpin'
   | 'evict'

@@ -30,6 +30,7 @@ import type { Config } from './config/load.ts';
 import { createInventory, type Inventory } from './domains.ts';
 import type { JobJournal } from './journal.ts';
 import { type OpenLibvirt, openLibvirt } from './libvirt.ts';
+import { trustedKeys } from './manifests.ts';
 import type { Counts } from './metrics-port.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
@@ -94,6 +95,7 @@ export async function openCache(
 ): Promise<{ cache: Cache; recovery: Recovery }> {
   const { config, log, catalogue, journal, pauses, fillGroup } = stores;
   const { path } = config.cache;
+  const findKeys = () => trustedKeys(config);
   const program = { ...workerProgram(), adopt: fillGroup.adopt };
   const cache = createCache({
     settings: liveSettings(config, workers),
@@ -110,7 +112,10 @@ export async function openCache(
         log: log.child({ job }),
       }),
     pauses: () => pauses.current(),
-    planVerification: (asked) => planVerification({ ...asked, ...trustOf(stores) }),
+    planVerification: ({ manifest, ...asked }) => {
+      const beside = manifest && { manifest: { ...manifest, findKeys } };
+      return planVerification({ ...asked, ...beside, ...trustOf(stores) });
+    },
     ...worldAt(path),
   });
   return { cache, recovery: await cache.recover() };

@@ -27,6 +27,7 @@ import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
 import { type JobJournal, wireErrorOf } from './journal.ts';
+import { type ManifestParts, setManifest, showSource } from './manifests.ts';
 import type { Metrics, Scraped } from './metrics.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
@@ -39,6 +40,7 @@ export interface ServiceParts {
   readonly cache: Cache;
   readonly clusters: Clusters;
   readonly cephDeadlineMs: () => number;
+  readonly findKeys: ManifestParts['findKeys'];
   readonly hook: HookService;
   readonly journal: JobJournal;
   readonly sets: SetCatalogue;
@@ -63,6 +65,12 @@ export function bindServices(parts: ServiceParts): Services {
     status: parts.status,
     warm: (request) => warm(parts, request),
     describe: (request) => describe(parts, request),
+    showSource: (source) => showSource(parts, source),
+    setManifest: (request) => setManifest(parts, request),
+    async table({ source }) {
+      const { jobId: id, done: ended } = await cache.table(parseSource(source));
+      return { kind: 'job', id, ended };
+    },
     path: (source) => cache.path(source),
     listBases: () => ({ bases: cache.list() }),
     getBase: (base) => cache.get(base),

@@ -17,6 +17,7 @@ import { tellHookBound } from './hook-bound.ts';
 import { createJournal, type JobJournal, type JournalParts } from './journal.ts';
 import { lockState } from './lock.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
+import { trustedKeys } from './manifests.ts';
 import { createMetrics } from './metrics.ts';
 import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
@@ -105,6 +106,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const services = bindServices({
     ...rooms,
     cephDeadlineMs: () => workers.cephDeadlineMs,
+    findKeys: () => trustedKeys(config),
     hook: domains.hook,
     journal,
     sets: catalogue.sets,
@@ -125,11 +127,11 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   return life.move();
 }
 
-/** Nobody waits any more for a start or an export that siphond's end cut off: the operator asks again. */
+/** Nobody waits any more for a start, an export or a table that siphond's end cut off: the operator asks again. */
 function openJournal(parts: JournalParts): JobJournal {
   const journal = createJournal(parts);
   for (const { id, kind, subject } of journal.open()) {
-    if (!['start', 'export', 'reconcile'].includes(kind)) continue;
+    if (!['start', 'export', 'reconcile', 'sign'].includes(kind)) continue;
     const why = 'siphond ended in the middle of it';
     journal
       .resume(id)

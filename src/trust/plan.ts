@@ -10,6 +10,7 @@ import {
   type SourceName,
   type SourceProperties,
 } from '../wire/vocabulary.ts';
+import { type FoundManifest, planManifest } from './plan-manifest.ts';
 import { planSignature, type SignatureRequest } from './plan-signature.ts';
 import { type Carried, decideTrust, type TrustRule } from './policy.ts';
 
@@ -19,8 +20,8 @@ export interface PlanRequest extends SignatureRequest {
   /** Whose it is: rules go by that. */
   readonly source?: SourceName;
   readonly rules?: readonly TrustRule[];
-  /** There is a manifest of it whose key is trusted here. */
-  readonly hasManifest?: boolean;
+  /** Beside the source. */
+  readonly manifest?: FoundManifest;
 }
 
 const DIGEST_HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = {
@@ -36,7 +37,8 @@ const OP = 'plan verification';
 /**
  * The plan of a fill: all that anybody said of the bytes.
  * @throws OperatingError `usage` (malformed or half-present material), `refused` (too little of it, material that cannot be checked here, a certificate
- *   that is out of date, revoked, or without a chain to an anchor), `not-found` (no such certificate), `mismatch` (two digests that cannot both be right, a key of another type).
+ *   that is out of date, revoked, or without a chain to an anchor, a manifest of a key that does not count), `not-found` (no such certificate), `mismatch` (two digests
+ *   that cannot both be right, a key of another type, a manifest of another size), `corrupt` (no manifest, or not as it was signed).
  */
 export async function planVerification(request: PlanRequest): Promise<VerificationPlan> {
   const properties = request.properties ?? {};
@@ -45,14 +47,16 @@ export async function planVerification(request: PlanRequest): Promise<Verificati
   const format = declaredFormat(properties);
   const digests = said.map((each) => each.digest);
   const signature = await planSignature(properties, request);
+  const manifest = request.manifest && (await planManifest(request.manifest));
   const carried = {
     signature: signature !== undefined,
-    manifest: request.hasManifest === true,
+    manifest: manifest !== undefined,
     digest: digests.some((each) => isProof(each.algorithm)),
   };
   return {
     digests,
     ...(signature === undefined ? {} : { signature }),
+    ...(manifest === undefined ? {} : { manifest }),
     ...(format === undefined ? {} : { declaredFormat: format }),
     ...acceptedBy(request, carried, format),
   };

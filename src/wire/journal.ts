@@ -17,6 +17,7 @@ export const JOB_KINDS = [
   'publish-flatten',
   'reconcile',
   'verify-restore',
+  'sign',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */

@@ -40,6 +40,9 @@ export interface ExpectedSignature {
 export const signatureId = (it: ExpectedSignature): string =>
   [it.keyType, it.hash, it.certificate, it.signature, it.publicKeyPem].join(' ');
 
+/** What a manifest's file may have at most: the table of an image with 1 TiB of data, twice in base64. */
+export const MANIFEST_BYTES_MAX = 16 * 1024 ** 2;
+
 /** A table of chunks with its bytes (docs/manifests.md): some KiB, or a few MiB of a large image. */
 export interface ChunkTableBytes extends ChunkTableRef {
   readonly base64: string;
@@ -49,6 +52,8 @@ export interface ChunkTableBytes extends ChunkTableRef {
 export interface ExpectedManifest {
   /** SHA-256 of its SubjectPublicKeyInfo, lower-case hex. */
   readonly keyId: string;
+  /** In chunks that are no holes: a base of it needs no more. */
+  readonly dataBytes: number;
   readonly table: ChunkTableBytes;
 }
 

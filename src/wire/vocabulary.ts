@@ -38,6 +38,8 @@ export interface SourceFacts {
   readonly isProtected: boolean;
   /** siphon's own record beside the image (`siphon describe`), if there is one. */
   readonly properties?: SourceProperties;
+  /** A chunk manifest is beside it; whether it is good is not known. */
+  readonly hasManifest?: true;
 }
 
 /** OpenStack's image properties that siphon reads, with OpenStack's own keys; others are kept out. */

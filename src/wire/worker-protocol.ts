@@ -152,6 +152,13 @@ export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMetho
     params: { readonly ids: SourceIds; readonly properties: SourceProperties | null };
     result: null;
   };
+  /** The chunk manifest beside a source, as it was attached. */
+  readManifest: { params: SourceIds; result: { readonly envelope: string | null } };
+  /** Attaches one in place of what is there (null: removes that), whole or not at all, as the publish user. */
+  setManifest: {
+    params: { readonly ids: SourceIds; readonly envelope: string | null };
+    result: null;
+  };
   /** The first bytes of an image (for a qcow2 header inside RBD), base64; at most 64 KiB. As the snapshot user. */
   readHead: {
     params: ImageAt & { readonly snap?: string; readonly lengthBytes: number };

@@ -1,42 +1,101 @@
-// siphon describe SOURCE: records what OpenStack says of an image beside the image, in siphon's omap.
+// siphon describe SOURCE: what is beside an image in Ceph for every host's fills: what OpenStack says of it, and a signed manifest of its chunks.
 
 import type { Command } from 'commander';
 import type { DescribeRequest } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
+import type { ManifestFacts, ManifestRequest, SourceAnswer } from '../../wire/manifest-api.ts';
+import { formatSize } from '../../wire/size.ts';
 import { createClient } from '../client.ts';
-import { printJson } from '../output.ts';
+import { readManifestFile } from '../manifest-file.ts';
+import { print, printJson, sheet } from '../output.ts';
 import { readPropertiesFile } from '../properties-file.ts';
 
 interface DescribeOptions {
   readonly properties?: string;
   readonly remove?: true;
+  readonly manifest?: string;
+  readonly removeManifest?: true;
   readonly json?: true;
 }
 
 export function addDescribe(program: Command): void {
   program
     .command('describe')
-    .description("record a source's properties beside it in Ceph, for every host's fills")
+    .description("show or record what a source's bytes must be, beside it in Ceph")
     .argument('<SOURCE>')
-    .option('--properties <FILE>', "what 'openstack image show -f json' printed of it")
-    .option('--remove', 'remove the record')
+    .option('--properties <FILE>', "record what 'openstack image show -f json' printed of it")
+    .option('--remove', 'remove that record')
+    .option(
+      '--manifest <FILE>',
+      'attach a signed manifest of its chunks, in place of what is there',
+    )
+    .option('--remove-manifest', 'remove its manifest')
     .option('--json', 'print JSON')
     .action(describe);
 }
 
 async function describe(source: string, options: DescribeOptions): Promise<void> {
-  if ((options.properties === undefined) === (options.remove === undefined)) {
-    throw new OperatingError({
-      code: 'usage',
-      op: 'describe',
-      subject: source,
-      why: 'neither, or both, of --properties FILE and --remove are given',
-      hint: 'Give one: --properties FILE records what `openstack image show -f json` printed, --remove undoes it.',
-    });
-  }
-  const properties =
-    options.properties === undefined ? null : await readPropertiesFile(options.properties);
-  const request: DescribeRequest = { source, properties };
+  const { properties, remove, manifest, removeManifest } = options;
+  const asked = [properties, remove, manifest, removeManifest].filter((each) => each !== undefined);
+  if (asked.length > 1) throw tooMuch(source);
+  if (asked.length === 0) return show(source, options);
+  if (manifest !== undefined || removeManifest) return setManifest(source, options);
+  const read = properties === undefined ? null : await readPropertiesFile(properties);
+  const request: DescribeRequest = { source, properties: read };
   await createClient().post('/v1/describe', request);
   if (options.json) printJson(request);
+}
+
+async function setManifest(source: string, { manifest, json }: DescribeOptions): Promise<void> {
+  const envelope = manifest === undefined ? null : await readManifestFile(manifest);
+  const request: ManifestRequest = { source, envelope };
+  const facts = await createClient().post<Partial<ManifestFacts>>('/v1/manifest', request);
+  if (json) printJson(facts);
+}
+
+async function show(source: string, { json }: DescribeOptions): Promise<void> {
+  const answer = await createClient().getByCeph<SourceAnswer>('/v1/source', { source });
+  if (json) return printJson(answer);
+  const { ids, sizeBytes, properties = {}, manifest } = answer;
+  print(
+    sheet([
+      ['source', source],
+      [
+        'image id',
+        `${ids.imageId}, snapshot ${ids.snapId}, pool ${ids.poolId}, cluster ${ids.fsid}`,
+      ],
+      ['size', `${formatSize(sizeBytes)} (${sizeBytes} bytes)`],
+      ...Object.entries(properties).map(([name, value]) => [name, value] as const),
+      ...(manifest === undefined ? [['manifest', 'none'] as const] : manifestLines(manifest)),
+    ]),
+  );
+}
+
+function manifestLines({
+  facts,
+  keyId,
+  problem,
+}: NonNullable<SourceAnswer['manifest']>): (readonly [string, string])[] {
+  const state =
+    keyId === undefined ? `refused here: ${problem ?? ''}` : `signed by key ${keyId}, trusted here`;
+  if (facts === undefined) return [['manifest', state]];
+  const { name, version, chunkBytes, dataChunks, sha256, keyIds } = facts;
+  const called = [name, version].filter((each) => each !== undefined).join(' ');
+  return [
+    ['manifest', state],
+    ...(called === '' ? [] : [['manifest of', called] as const]),
+    ['chunks', `${dataChunks} of ${formatSize(chunkBytes)} with data`],
+    ['chunk table', sha256],
+    ['keys', keyIds.join(', ')],
+  ];
+}
+
+function tooMuch(source: string): OperatingError {
+  return new OperatingError({
+    code: 'usage',
+    op: 'describe',
+    subject: source,
+    why: 'more than one of --properties FILE, --remove, --manifest FILE, --remove-manifest is given',
+    hint: 'Give one of them; or none, to see what is recorded.',
+  });
 }

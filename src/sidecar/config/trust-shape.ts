@@ -33,7 +33,7 @@ export const TRUST = {
   folder: path()
     .default('/etc/siphon/trust')
     .describe(
-      'the certificates that may sign images, each as `UUID.pem`; in `anchors/` those to which they must have a chain, in `crls/` lists of revoked ones',
+      'the certificates that may sign images, each as `UUID.pem`; in `anchors/` those to which they must have a chain, in `crls/` lists of revoked ones; in `manifest-keys/` the keys that may sign manifests',
     ),
   chains: oneOf('anchored', 'always')
     .default('anchored')

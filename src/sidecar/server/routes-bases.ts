@@ -1,7 +1,8 @@
-// /v1/warm, describe, path, bases, base, pin, unpin, evict, start: the cache.
+// /v1/warm, describe, manifest, table, source, path, bases, base, pin, unpin, evict, start: the cache.
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { MANIFEST_BYTES_MAX } from '../../wire/verification-plan.ts';
 import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { answerLong } from './stream.ts';
@@ -34,10 +35,27 @@ const Evict = z.strictObject({
 });
 const Start = z.strictObject({ domain: Text });
 
+const Ids = z.strictObject({
+  fsid: Text,
+  poolId: z.int(),
+  namespace: z.string().max(4096),
+  imageId: Text,
+  snapId: z.int(),
+});
+const Manifest = z.strictObject({
+  source: Text,
+  envelope: z.string().max(MANIFEST_BYTES_MAX).nullable(),
+  ids: Ids.exactOptional(),
+});
+/** Its quotes are escaped, and there is more in the body than it. */
+const MANIFEST_BODY_BYTES_MAX = MANIFEST_BYTES_MAX + 1024 * 1024;
+const Table = z.strictObject({ source: Text });
+
 export function addBaseReads(app: FastifyInstance, services: Services): void {
   app.get('/v1/path', (request) =>
     services.path(z.strictObject({ source: Text }).parse(request.query).source),
   );
+  app.get('/v1/source', (request) => services.showSource(Table.parse(request.query).source));
   app.get('/v1/bases', () => services.listBases());
   app.get('/v1/quarantine', () => services.listQuarantine());
   app.get('/v1/base', (request) => services.getBase(Pin.parse(request.query).base));
@@ -53,6 +71,15 @@ export function addBaseChanges(app: FastifyInstance, { services, change }: Chang
     const asked = Describe.parse(request.body);
     await change(request, 'describe', asked.source, () => services.describe(asked));
     return {};
+  });
+  app.post('/v1/manifest', { bodyLimit: MANIFEST_BODY_BYTES_MAX }, (request) => {
+    const asked = Manifest.parse(request.body);
+    return change(request, 'describe', asked.source, () => services.setManifest(asked));
+  });
+  app.post('/v1/table', async (request, reply) => {
+    const asked = Table.parse(request.body);
+    const work = change(request, 'sign', asked.source, () => services.table(asked));
+    await answerLong(reply, services.jobs, work);
   });
   app.post('/v1/pin', (request) => {
     const { base } = Pin.parse(request.body);

@@ -22,6 +22,12 @@ import type {
   WarmRequest,
 } from '../../wire/api.ts';
 import type { LeftoversRequest } from '../../wire/leftovers-api.ts';
+import type {
+  ManifestFacts,
+  ManifestRequest,
+  SourceAnswer,
+  TableRequest,
+} from '../../wire/manifest-api.ts';
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
@@ -41,6 +47,9 @@ export interface Services {
   status(): Promise<StatusAnswer>;
   warm(request: WarmRequest): Promise<LongWork>;
   describe(request: DescribeRequest): Promise<void>;
+  showSource(source: string): Promise<SourceAnswer>;
+  setManifest(request: ManifestRequest): Promise<ManifestFacts | Record<string, never>>;
+  table(request: TableRequest): Promise<LongWork>;
   path(source: string): Promise<PathAnswer>;
   listBases(): BasesAnswer;
   getBase(base: string): Promise<Base>;

@@ -3,13 +3,12 @@
 import type { KeyObject } from 'node:crypto';
 import { dsse } from '@sigstore/core';
 import { z } from 'zod';
+import { MANIFEST_BYTES_MAX } from '../../wire/verification-plan.ts';
 import { parseJson } from './bounded-json.ts';
 import { isSigned, type KeyId, keyIdOf, type ManifestKeys, signBytes } from './keys.ts';
 
 /** In-toto's. */
 export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
-/** A table of TABLE_BYTES_MAX, twice in base64. */
-export const ENVELOPE_BYTES_MAX = 16 * 1024 ** 2;
 const SIGNATURES_MAX = 8;
 
 const Envelope = z.strictObject({
@@ -38,8 +37,8 @@ export type ParsedEnvelope =
 
 export function parseEnvelope(bytes: Uint8Array): ParsedEnvelope {
   const none = (why: string): ParsedEnvelope => ({ kind: 'none', why });
-  if (bytes.length > ENVELOPE_BYTES_MAX)
-    return none(`it has more than ${ENVELOPE_BYTES_MAX} bytes`);
+  if (bytes.length > MANIFEST_BYTES_MAX)
+    return none(`it has more than ${MANIFEST_BYTES_MAX} bytes`);
   const json = parseJson(bytes);
   if (json.kind === 'none') return json;
   const found = Envelope.safeParse(json.value);

@@ -9,6 +9,7 @@ import { Connections } from './ceph/connections.ts';
 import { clusterHealth, examine, readCaps } from './ceph/examine.ts';
 import { imageUse, readHead } from './ceph/image.ts';
 import { dropLock } from './ceph/lock-break.ts';
+import { readManifest, setManifest } from './ceph/manifests.ts';
 import { measureSnapshot } from './ceph/measure.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
 import { setProperties } from './ceph/properties.ts';
@@ -45,6 +46,8 @@ export const startCephRole = ((settings) => {
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
       setProperties: ({ ids, properties }) =>
         connections.as('publish', (session) => setProperties(session, ids, properties)),
+      readManifest: (ids) => connections.as('fill', (session) => readManifest(session, ids)),
+      setManifest: (what) => connections.as('publish', (session) => setManifest(session, what)),
       readHead: (at) => connections.as('snapshot', (session) => readHead(session, at)),
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
       clusterHealth: () => connections.as('snapshot', clusterHealth),

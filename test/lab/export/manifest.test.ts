@@ -32,7 +32,7 @@ async function imported(file: string, ...options: string[]): Promise<string> {
 function planFor(content: Buffer, chunkBytes: number): FillSpec['plan'] {
   const { sha256: digest, bytes } = tableOf(content, chunkBytes);
   const table = { sha256: digest, chunkBytes, base64: bytes.toString('base64') };
-  return { digests: [], manifest: { keyId: KEY, table } };
+  return { digests: [], manifest: { keyId: KEY, dataBytes: 0, table } };
 }
 
 async function exporting(source: string, plan: FillSpec['plan']) {
@@ -114,7 +114,7 @@ test('100 GiB of which little is there pass by a manifest in the time of what is
   const { table } = await tableOfImage({ ceph, ids, name });
   const bytes = Buffer.from(table.base64, 'base64');
   assert(bytes.length < 4000, `a table of ${bytes.length} bytes`);
-  const plan = { digests: [], manifest: { keyId: KEY, table } };
+  const plan = { digests: [], manifest: { keyId: KEY, dataBytes: 0, table } };
   const { file, done } = await exporting(`${image}@s`, plan);
   const tookMs = performance.now() - beganAt;
   assert.equal(done.verification.kind, 'verified');
@@ -130,7 +130,7 @@ test('100 GiB of which little is there pass by a manifest in the time of what is
   };
   const spec = await specOf(`${image}@s`, folder, {
     ids,
-    plan: { digests: [], manifest: { keyId: KEY, table: wrong } },
+    plan: { digests: [], manifest: { keyId: KEY, dataBytes: 0, table: wrong } },
   });
   await rm(spec.partialPath, { force: true });
   await assert.rejects(exportImage(spec), { code: 'corrupt' });

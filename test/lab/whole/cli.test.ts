@@ -124,7 +124,7 @@ const MISUSES = (of: string) =>
     [['warm', of, '--sha256', 'xyz'], 2, /64 hex digits.*\n.*--help/],
     [['warm', of, '--properties', '/nowhere'], 4, /\/nowhere.*\n.*openstack image show/],
     [['warm', of, '--properties', '/etc'], 2, /directory.*\n.*openstack image show/],
-    [['describe', of], 2, /--properties FILE.*\n.*--remove/],
+    [['describe', of, '--remove', '--remove-manifest'], 2, /--properties FILE.*\n.*Give one/],
     [['get', 'x'], 4, /x: this host has no such base.*\n.*siphon list/],
     [['pin', of], 4, /this host has no such base.*\n.*siphon warm/],
     [['evict', 'x'], 4, /x: this host has no such base.*\n.*siphon list/],

@@ -209,7 +209,7 @@ test('locks that are not understood, or cannot be read, make every use unknown',
 
 const TABLE = { sha256: 'cc', chunkBytes: 4096 };
 const manifestOf = (table: object) => ({
-  manifest: { keyId: 'k', table: { ...TABLE, base64: '', ...table } },
+  manifest: { keyId: 'k', dataBytes: 0, table: { ...TABLE, base64: '', ...table } },
 });
 const ADOPTED = { digests: {} as never, chunkTable: undefined as never };
 const SIGNATURE = {

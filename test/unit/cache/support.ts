@@ -23,6 +23,7 @@ import type {
   SourceFacts,
   SourceIds,
   SourceProperties,
+  VerifiedBy,
 } from '../../../src/wire/vocabulary.ts';
 import type { FillSpec } from '../../../src/wire/worker-protocol.ts';
 
@@ -41,6 +42,8 @@ export interface World {
   readonly cache: Cache;
   /** Sizes by image name; what is not in here is not in Ceph. */
   readonly sources: Map<string, number>;
+  /** Beside images: see manifestIn. */
+  readonly manifests: Map<string, string>;
   readonly properties: Map<string, SourceProperties>;
   /** Images that vanish while they are read. */
   readonly vanishing: Set<string>;
@@ -102,6 +105,7 @@ export async function openWorld(
     parts,
     sources: new Map(),
     properties: new Map(),
+    manifests: new Map(),
     vanishing: new Set(),
     failing: new Map(),
     fills: [],
@@ -180,14 +184,25 @@ function planOf(request: Parameters<CacheParts['planVerification']>[0]): Verific
     digests.push({ algorithm: 'sha512', hex: operator.sha512, from: 'operator' });
   if (properties.os_hash_value)
     digests.push({ algorithm: 'sha512', hex: properties.os_hash_value, from: 'properties' });
-  return { digests };
+  if (request.manifest === undefined) return { digests };
+  return { digests, manifest: manifestIn(request.manifest) };
 }
+
+/** An envelope is the text of the table's content here; one that is `bad` nobody trusts. */
+function manifestIn({ envelope, subject, sizeBytes }: Beside) {
+  if (envelope === 'bad')
+    throw new OperatingError({ code: 'refused', op: 'verify manifest', subject });
+  const table = { ...tableOf(Buffer.alloc(sizeBytes, envelope)) };
+  return { keyId: 'k', dataBytes: sizeBytes / 4, table };
+}
+type Beside = NonNullable<Parameters<CacheParts['planVerification']>[0]['manifest']>;
 
 function clustersOf(world: World): Clusters {
   const facts = (image: string): SourceFacts => {
     const sizeBytes = world.sources.get(image);
     if (sizeBytes === undefined) throw absent(image);
     const properties = world.properties.get(image);
+    const hasManifest = world.manifests.has(image);
     return {
       ids: idsOf(image),
       name: { ...sourceOf(image), fsid: FSID },
@@ -196,11 +211,13 @@ function clustersOf(world: World): Clusters {
       features: [],
       isProtected: false,
       ...(properties === undefined ? {} : { properties }),
+      ...(hasManifest && { hasManifest }),
     };
   };
   const methods: Record<string, (params: never) => unknown> = {
     resolveSource: (name: { image: string }) => facts(name.image),
     describeSource: (ids: SourceIds) => facts(nameOf(ids)),
+    readManifest: (ids: SourceIds) => ({ envelope: world.manifests.get(nameOf(ids)) ?? null }),
     checkSource: (ids: SourceIds) =>
       world.vanishing.has(nameOf(ids)) ? { kind: 'gone', what: 'image' } : { kind: 'present' },
   };
@@ -228,6 +245,8 @@ function workerOf(world: World): Worker {
     options: { signal?: AbortSignal; onProgress?: (p: object) => void },
   ) => {
     const image = nameOf(spec.ids);
+    if (method === 'table')
+      return { table: tableOf(contentOf(image, world.sources.get(image) ?? 0)) };
     world[method === 'fill' ? 'fills' : 'digests'].push(image);
     const bytes = contentOf(image, world.sources.get(image) ?? 0);
     if (method === 'fill') await writeFile(spec.partialPath, bytes.subarray(0, bytes.length / 2));
@@ -238,17 +257,20 @@ function workerOf(world: World): Worker {
     const failure = world.failing.get(image);
     if (failure !== undefined) throw failure;
     if (method === 'fill') await writeFile(spec.partialPath, bytes);
+    const table = tableOf(bytes);
+    const { manifest } = spec.plan;
+    if (manifest && manifest.table.sha256 !== table.sha256) throw corrupt(image, 'its manifest');
     const digests: Digests =
       method === 'fill'
         ? { sha256: sha256(bytes) }
         : { sha256: sha256(bytes), sha512: sha512(bytes) };
-    const by = spec.plan.digests.map(({ algorithm, hex, from }) => {
+    const by: VerifiedBy[] = spec.plan.digests.map(({ algorithm, hex, from }) => {
       const is = algorithm === 'sha256' ? sha256(bytes) : sha512(bytes);
       if (is !== hex) throw corrupt(image, `${algorithm} is ${is}`);
       return { what: 'digest' as const, algorithm, from };
     });
+    if (manifest !== undefined) by.push({ what: 'manifest', keyId: manifest.keyId });
     const verification = by.length === 0 ? { kind: 'unverified' } : { kind: 'verified', by };
-    const table = tableOf(bytes);
     return {
       digests,
       table,

@@ -33,6 +33,7 @@ async function pass(
   const table = expected && tableOf(expected, chunkBytes);
   const manifest = table && {
     keyId: 'the-key',
+    dataBytes: 0,
     table: { sha256: table.sha256, chunkBytes, base64: table.bytes.toString('base64') },
   };
   const more = manifest === undefined ? {} : { expected: manifest };

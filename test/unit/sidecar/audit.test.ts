@@ -25,6 +25,8 @@ describe('a change', () => {
         'POST',
         { what: 'describe', subject: 's' },
       ],
+      ['/v1/manifest', { source: 's', envelope: null }, 'POST', { what: 'describe', subject: 's' }],
+      ['/v1/table', { source: 's' }, 'POST', { what: 'sign', subject: 's', result: 'begun' }],
       ['/v1/pin', { base: 'b' }, 'POST', { what: 'pin', subject: 'b' }],
       ['/v1/unpin', { base: 'b' }, 'POST', { what: 'unpin', subject: 'b' }],
       [
@@ -61,6 +63,8 @@ describe('a change', () => {
           start: begin,
           takeSnapshots: begin,
           describe: () => Promise.resolve(),
+          setManifest: () => Promise.resolve({}),
+          table: begin,
           deleteSnapshot: () => Promise.resolve(),
           pin: () => Promise.resolve(base as never),
           unpin: () => Promise.resolve(base as never),

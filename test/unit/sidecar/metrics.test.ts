@@ -239,7 +239,11 @@ describe('the labels of a job that ended', () => {
       judge({ digests: [], signature }, [{ kind: 'signature', isGood: false }], 'x'),
     );
     assert.equal(verifyFailureOf(forged), 'signature');
-    const manifest = { keyId: 'k', table: { sha256: 'aa', chunkBytes: 1, base64: '' } };
+    const manifest = {
+      keyId: 'k',
+      dataBytes: 0,
+      table: { sha256: 'aa', chunkBytes: 1, base64: '' },
+    };
     const other = failureOf(() => judge({ digests: [], manifest }, [], 'x'));
     assert.equal(verifyFailureOf(other), 'manifest');
     assert.equal(verifyFailureOf({ code: 'corrupt', op: 'check', subject: 'x' }), 'record');

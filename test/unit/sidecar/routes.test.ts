@@ -33,6 +33,13 @@ describe('errors', () => {
     ],
     ['a number for a source', '/v1/warm', { source: 5 }, /source/],
     ['a source over 4096', '/v1/warm', { source: 'x'.repeat(4097) }, /source/],
+    ['a manifest that is no text', '/v1/manifest', { source: 'x', envelope: {} }, /envelope/],
+    [
+      'a manifest over 16 MiB',
+      '/v1/manifest',
+      { source: 'x', envelope: 'x'.repeat(2 ** 24 + 1) },
+      /envelope/,
+    ],
     ['dryRun left out', '/v1/evict', {}, /dryRun/],
     [
       'two ways to restore',

@@ -42,7 +42,8 @@ export async function writeEntry(
   );
 }
 
-async function absentAs<T>(reading: Promise<T>, absent: T): Promise<T> {
+/** `absent`, where there is no such object. */
+export async function absentAs<T>(reading: Promise<T>, absent: T): Promise<T> {
   try {
     return await reading;
   } catch (error) {

@@ -8,6 +8,7 @@ import type { CephMethods, SourcePresence } from '../../../wire/worker-protocol.
 import { during } from '../../translate-error.ts';
 import type { Session } from './connections.ts';
 import { clientOf } from './lock-break.ts';
+import { hasManifest } from './manifests.ts';
 import { freshSnapshots, inImage, openImage, openPool, placeOf } from './open.ts';
 import { readProperties } from './properties.ts';
 
@@ -59,7 +60,10 @@ async function describe(
     const snap = snapshots.find((each) => each.type === 'user' && isWanted(each));
     if (!snap) throw noSnapshot(subject, wanted);
     const ids = { fsid, poolId, namespace, imageId, snapId: snap.id };
-    const properties = await readProperties(session, pool, ids);
+    const [properties, hasOne] = await Promise.all([
+      readProperties(session, pool, ids),
+      hasManifest(session, pool, ids),
+    ]);
     return {
       ids,
       name: { fsid, pool: pool.name, namespace, image: name, snap: snap.name },
@@ -68,6 +72,7 @@ async function describe(
       features: featureNames(await image.features()),
       isProtected: snap.protected,
       ...(properties && { properties }),
+      ...(hasOne && { hasManifest: hasOne }),
     };
   });
 }

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { dsse } from '@sigstore/core';
 import fc from 'fast-check';
-import { ENVELOPE_BYTES_MAX, PAYLOAD_TYPE } from '../../../../src/trust/manifest/envelope.ts';
+import { PAYLOAD_TYPE } from '../../../../src/trust/manifest/envelope.ts';
 import { keyIdOf, signBytes, whyNotOurs } from '../../../../src/trust/manifest/keys.ts';
 import {
   readManifest,
@@ -18,6 +18,7 @@ import {
 import { encodeStatement, whyNoClaim } from '../../../../src/trust/manifest/statement.ts';
 import { manifestKeys } from '../../../../src/trust/manifest-folder.ts';
 import { type ErrorCode, OperatingError } from '../../../../src/wire/errors.ts';
+import { MANIFEST_BYTES_MAX } from '../../../../src/wire/verification-plan.ts';
 import { CHUNK, keysOf, opensslKey, sparse, tableOf } from '../../../support/manifests.ts';
 
 const RUNS = process.env['SIPHON_SOAK'] === undefined ? 1000 : 100_000;
@@ -197,7 +198,7 @@ test('what is no manifest is told to be none', () => {
     [Buffer.from(text.slice(0, -1)), /not JSON/],
     [Buffer.from('['.repeat(100_000)), /deeper than 16/],
     [Buffer.from(`[${'0,'.repeat(100_000)}0]`), /more than 1000 values/],
-    [Buffer.alloc(ENVELOPE_BYTES_MAX + 1, 32), /more than \d+ bytes/],
+    [Buffer.alloc(MANIFEST_BYTES_MAX + 1, 32), /more than \d+ bytes/],
     [changed((e) => (e.payloadType = 'text/plain')), /payloadType/],
     [changed((e) => (e.payload += '\n')), /payload is not base64/],
     [changed((e) => (e.signatures = [])), /signatures/],

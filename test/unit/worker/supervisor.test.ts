@@ -76,6 +76,7 @@ test('the worker inherits nothing but what it needs', async () => {
   assert.deepEqual(Object.keys(environment).toSorted(), [
     'HOME',
     'LANG',
+    'MALLOC_MMAP_THRESHOLD_',
     'PATH',
     'UV_THREADPOOL_SIZE',
   ]);

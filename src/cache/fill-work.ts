@@ -180,7 +180,7 @@ async function readSource(parts: CacheParts, work: Work, partial: string): Promi
   return await aboutSource('fill', want.facts, worker.call('fill', spec, options));
 }
 
-/** Whoever asked named the source: an error of a file, a connection or the worker says so too. */
+/** Whoever asked named the source: an error of a file, a connection, its properties or the worker says so too. */
 export async function aboutSource<T>(
   op: string,
   { name }: Pick<SourceFacts, 'name'>,

@@ -91,7 +91,7 @@ export async function openWorld(
     journal,
     clusters: clustersOf(world),
     startFillWorker: () => Promise.resolve(workerOf(world)),
-    planVerification: (request) => Promise.resolve(planOf(request)),
+    planVerification: async (request) => planOf(request),
     pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
@@ -175,8 +175,11 @@ function nameOf(ids: SourceIds): string {
   return Buffer.from(ids.imageId, 'hex').toString();
 }
 
+const vmdk = new OperatingError({ code: 'refused', op: 'plan', subject: 'disk_format', why: 'no' });
+
 function planOf(request: Parameters<CacheParts['planVerification']>[0]): VerificationPlan {
   const { operator = {}, properties = {} } = request;
+  if (properties.disk_format === 'vmdk') throw vmdk;
   const digests: VerificationPlan['digests'][number][] = [];
   if (operator.sha256)
     digests.push({ algorithm: 'sha256', hex: operator.sha256, from: 'operator' });

@@ -281,6 +281,15 @@ test('a base that is missing in Ceph is not found, and nothing begins', async ()
   assert.deepEqual(world.journal.list(10), []);
 });
 
+test('what cannot be planned names the source, and nothing begins', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const asked = warm(world, 'a', { properties: { disk_format: 'vmdk' } });
+  const error = await asked.catch((each: unknown) => each);
+  assert.match(String(error), /warm: rbd:images\/a@\w+: plan: disk_format: no$/);
+  assert.equal((error as OperatingError).code, 'refused');
+  assert.deepEqual(world.journal.list(10), []);
+});
+
 test('what fails about a file, a connection or the worker names the source that was asked for', async () => {
   await using world = await freshWorld({ a: MIB });
   const fields = {

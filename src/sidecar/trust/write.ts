@@ -1,11 +1,12 @@
 // Writes into the trust folder, as whoever may: a file is there whole and durably, or not at all.
 
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOfErrno, OperatingError } from '../../wire/errors.ts';
 
 const OP = 'write trust folder';
+/** Whatever the umask: siphond, another user, reads them. */
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
 
@@ -18,7 +19,8 @@ export async function writeTrustFile(
   const folder = path.dirname(file);
   const partial = path.join(folder, `.${path.basename(file)}.${randomBytes(6).toString('hex')}`);
   try {
-    await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
+    if (isNew) await chmod(folder, FOLDER_MODE);
     await writeWhole(partial, bytes);
     try {
       const isWritten = await giveName(partial, file, isReplaced);
@@ -44,7 +46,7 @@ export async function writeTrustFile(
 
 async function writeWhole(file: string, bytes: string | Uint8Array): Promise<void> {
   await using handle = await open(file, 'wx', FILE_MODE);
-  await handle.chmod(FILE_MODE); // whatever the umask
+  await handle.chmod(FILE_MODE);
   await handle.writeFile(bytes);
   await handle.sync();
 }

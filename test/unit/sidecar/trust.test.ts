@@ -95,6 +95,17 @@ describe('siphon trust add', () => {
     assert.match((await add(file('both.pem'), { uuid: UUID })).what, /CN=signer/);
   });
 
+  test('siphond can read what root adds, whatever root’s umask', async (t) => {
+    const before = process.umask(0o077);
+    t.after(() => process.umask(before));
+    const { file: anchor } = await add(root.certificate, ANCHOR);
+    const modes = await Promise.all([anchor, path.dirname(anchor)].map((each) => stat(each)));
+    assert.deepEqual(
+      modes.map(({ mode }) => mode & 0o777),
+      [0o644, 0o755],
+    );
+  });
+
   test('an anchor: then certificates need a chain, and it is said of each', async () => {
     await add(signer.certificate, { uuid: UUID });
     const alone = await list();

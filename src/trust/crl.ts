@@ -163,7 +163,7 @@ function nameText(name: Name): string {
     .join('\n');
 }
 
-/** SEQUENCE OF SEQUENCE { serial INTEGER, date Time, extensions SEQUENCE OF SEQUENCE { id, critical BOOLEAN DEFAULT FALSE, … } OPTIONAL } */
+/** SEQUENCE OF SEQUENCE { serial INTEGER, date Time, extensions SEQUENCE OF { id, critical BOOLEAN DEFAULT FALSE, … } OPTIONAL } */
 function readEntries(der: Buffer, entries: DerValue | undefined): Pick<Crl, 'revoked' | 'strange'> {
   const revoked = new Set<string>();
   const strange = new Set<string>();

@@ -1,8 +1,7 @@
-// siphon trust add, revoke: what a file is, whether it may come in, and under which name.
+// siphon trust add: what a file is, whether it may come in, and under which name.
 
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import path from 'node:path';
 import {
   ANCHORS,
@@ -33,8 +32,6 @@ export interface AddWish {
   readonly uuid?: string;
   readonly isReplaced: boolean;
 }
-
-const KEY_ID = /^[0-9a-f]{64}$/;
 
 /** @throws OperatingError: it is not what it should be, or there is one already */
 export async function addTrust(
@@ -153,29 +150,6 @@ async function assertNewer(target: string, { file }: AddWish, crl: Crl): Promise
   if (found?.kind !== 'crls' || found.all[0].thisUpdateMs <= crl.thisUpdateMs) return;
   const since = new Date(found.all[0].thisUpdateMs).toISOString();
   throw failure('refused', file, `the one that is here is newer, of ${since}`);
-}
-
-/** Distrusts for good: whatever is there, or comes later. */
-export async function revokeTrust(
-  settings: TrustSettings,
-  text: string,
-  now: number,
-): Promise<TrustChange> {
-  const what = toUuid(text) ?? (KEY_ID.test(text.toLowerCase()) ? text.toLowerCase() : undefined);
-  if (what === undefined) {
-    const hint = 'siphon trust list shows both of each certificate.';
-    throw failure('usage', text, 'it is neither a UUID nor the id of a key', hint);
-  }
-  const { certificates, anchors } = await surveyTrust(settings, now);
-  const meant = [...certificates, ...anchors].filter(
-    (each) => each.uuid === what || each.keyId === what,
-  );
-  const file = path.join(settings.folder, REVOKED, what);
-  const by = `revoked at ${new Date(now).toISOString()} by ${userInfo().username}\n`;
-  const isWritten = await writeTrustFile(file, by, false);
-  const notes = meant.length === 0 ? ['nothing here has it: it is refused if it comes'] : [];
-  const subjects = meant.map((each) => each.subject).join('; ');
-  return { file, wasThere: !isWritten, what: subjects || what, notes };
 }
 
 async function write(

@@ -5,7 +5,8 @@ import { ERROR_TABLE, OperatingError } from '../../wire/errors.ts';
 import type { TrustAnswer, TrustChange } from '../../wire/trust-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
-import { addTrust, revokeTrust } from './add.ts';
+import { addTrust } from './add.ts';
+import { revokeTrust } from './revoke.ts';
 
 export interface TrustOptions {
   readonly configFile: string;

@@ -1,4 +1,4 @@
-// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|publish|export ROUNDS JSON-FILE.
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|publish|export|trust ROUNDS JSON-FILE.
 
 import { writeFile } from 'node:fs/promises';
 import { benchExport } from './export.ts';
@@ -8,6 +8,7 @@ import { benchPublish } from './publish.ts';
 import { benchRestore } from './restore.ts';
 import { type BenchRow, formatRows } from './row.ts';
 import { benchSnapshot } from './snapshot.ts';
+import { benchTrust } from './trust.ts';
 
 const [which, rounds = '0', file = ''] = process.argv.slice(2);
 
@@ -23,6 +24,8 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* benchPublish({ rounds: Number(rounds) });
   } else if (which === 'export') {
     yield* benchExport({ rounds: Number(rounds) });
+  } else if (which === 'trust') {
+    yield* benchTrust({ rounds: Number(rounds) });
   } else {
     try {
       yield* await benchHook({ rounds: Number(rounds) });

@@ -3,7 +3,7 @@
 export interface BenchRow {
   readonly case: string;
   readonly against: string;
-  /** The other's time through ours, the median of the rounds' (a domain's start: with the hook through without it; a hold: armed through not). */
+  /** The other's time through ours, the median of the rounds' (a domain's start: with the hook through without it; a fill: by a manifest through without; a hold: armed through not). */
   readonly ratio: number;
   /** null: told for information. */
   readonly target: number | null;

@@ -34,8 +34,6 @@ export interface CacheSettings {
 /** src/trust's planVerification with its trust folder, rules and clock bound. */
 export type PlanVerification = (request: {
   readonly source: SourceName;
-  /** There is a manifest of it whose key is trusted here. */
-  readonly hasManifest?: boolean;
   readonly properties?: SourceProperties;
   readonly operator?: { readonly sha256?: string; readonly sha512?: string };
   /** What is beside the source, as it is; how messages name that. */

@@ -2,7 +2,8 @@
 // there. What differs is in the table; docs/releases.md tells the same.
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { before, test } from 'node:test';
 import type { SnapshotsAnswer, StatusAnswer } from '../../../src/wire/api.ts';
 import type { Base } from '../../../src/wire/vocabulary.ts';
@@ -63,6 +64,38 @@ test(`${release}: a raw and a qcow2 source are warmed, and equal to what they we
     assert.equal(base?.digests.sha256, (await must('sha256sum', file)).split(' ')[0]);
     await must('qemu-img', 'check', '-q', '-f', 'qcow2', path);
     await must('qemu-img', 'compare', '-q', '-f', format, '-F', 'qcow2', file, path);
+  }
+});
+
+test(`${release}: by a key of openssl's a source is signed, verified chunk by chunk, and by the verifier of the document`, async () => {
+  const raw = await rawFile(`${scratch}/signed.raw`, 24, [0, 7, 23], 4097);
+  const source = await importSource(raw, `${pool}/signed`);
+  const keys = '/etc/siphon/trust/manifest-keys';
+  await must('install', '-d', '-m', '755', keys);
+  cleanup.after(() => run('rm', ['-rf', keys]));
+  const document = await readFile(
+    path.join(import.meta.dirname, '../../../docs/manifests.md'),
+    'utf8',
+  );
+  const [, program = ''] = /<!-- verifier -->\n```python\n([^]*?)```/.exec(document) ?? [];
+  await writeFile(`${scratch}/verify.py`, program);
+  for (const kind of ['ed25519', 'EC -pkeyopt ec_paramgen_curve:P-256']) {
+    const [key, manifest, pem] = ['key', 'manifest', 'pem'].map(
+      (end) => `${scratch}/signer.${end}`,
+    );
+    await sh(`openssl genpkey -algorithm ${kind} -out ${key}; openssl pkey -in ${key} -pubout -out ${pem}
+      install -m 644 ${pem} ${keys}/signer.pem`);
+    await must('siphon', 'sign', source, '--key', key ?? '', '--output', manifest ?? '');
+    const [base] = await siphonJson<Base[]>('warm', '--again', source);
+    assert.deepEqual(
+      base?.verification.kind === 'verified' && base.verification.by.map(({ what }) => what),
+      ['manifest'],
+    );
+    const verify = () => run('python3', [`${scratch}/verify.py`, raw, manifest ?? '', pem ?? '']);
+    assert.equal((await verify()).stdout.trim(), 'good');
+    await sh(`printf x | dd of=${raw} bs=1 seek=$((9 * 1048576)) conv=notrunc status=none`);
+    assert.match((await verify()).stderr, /AssertionError: chunk 2, at byte 8388608/);
+    await sh(`printf '\\0' | dd of=${raw} bs=1 seek=$((9 * 1048576)) conv=notrunc status=none`);
   }
 });
 

@@ -1,0 +1,117 @@
+// What checks cost: a fill that keeps to a manifest, against the same fill with nothing to check, on a disk with fsync and on tmpfs; all in one
+// run, in pairs, in a random order each round.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { parseSource } from '../src/wire/source.ts';
+import type { VerificationPlan } from '../src/wire/verification-plan.ts';
+import type { FillMethods } from '../src/wire/worker-protocol.ts';
+import { startWorker } from '../src/worker/supervisor/index.ts';
+import { CEPH, idsOf } from '../test/lab/export/sources.ts';
+import { must, sh, timed } from '../test/lab/support/host.ts';
+import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
+
+const POOL = 'bench-trust';
+const SOURCE = `${POOL}/raw@s`;
+const WORKER = path.join(import.meta.dirname, '../dist/worker.mjs');
+const deadlineMs = 600_000;
+
+type Port = ReturnType<typeof startWorker<FillMethods>>;
+
+type Contender = 'manifest' | 'nothing' | 'no hash';
+
+interface Place {
+  readonly name: string;
+  readonly folder: string;
+  readonly target: number;
+}
+
+/** Runs in a lab host, against its Ceph. */
+export async function* benchTrust({ rounds }: { readonly rounds: number }) {
+  const disk = await mkdtemp('/var/lib/siphon/bench-trust-');
+  const memory = await mkdtemp('/run/bench-trust-');
+  try {
+    await must('mount', '-t', 'tmpfs', '-o', 'size=4g', 'tmpfs', memory);
+    await must('ceph', 'osd', 'pool', 'create', POOL, '16');
+    await must('rbd', 'pool', 'init', POOL);
+    await makeSource(disk);
+    const places: readonly Place[] = [
+      { name: 'a disk, with fsync', folder: disk, target: 1.15 },
+      { name: 'tmpfs', folder: memory, target: 1.4 },
+    ];
+    for (const place of places) yield* await benchPlace(place, rounds);
+  } finally {
+    await sh(`umount '${memory}' || true`);
+    for (const folder of [disk, memory]) await rm(folder, { recursive: true, force: true });
+    await sh(`ceph osd pool rm ${POOL} ${POOL} --yes-i-really-really-mean-it || true`);
+  }
+}
+
+/** 8 GiB with 32 MiB of random bytes in each 256 MiB. */
+async function makeSource(folder: string): Promise<void> {
+  await sh(`cd '${folder}'
+    truncate -s 8G disk.raw
+    for i in $(seq 0 31); do dd if=/dev/urandom of=disk.raw bs=1M count=32 seek=$((i*256)) conv=notrunc status=none; done
+    rbd import --no-progress disk.raw ${POOL}/raw; rbd snap create --no-progress ${SOURCE}
+    rm disk.raw`);
+}
+
+async function benchPlace({ name, folder, target }: Place, rounds: number): Promise<BenchRow[]> {
+  const ids = await idsOf(SOURCE);
+  const source = { ceph: CEPH, ids, name: parseSource(`rbd:${SOURCE}`) };
+  const partialPath = `${folder}/partial`;
+  const { table } = await worker((port) => port.call('table', source, { deadlineMs }));
+  const manifest = { keyId: 'bench', dataBytes: 0, table };
+  const fill = (plan: VerificationPlan) =>
+    worker((port) =>
+      port.call('fill', { ...source, plan, partialPath, rawBecomes: 'qcow2' }, { deadlineMs }),
+    );
+  const save = () =>
+    worker((port) =>
+      port.call('saveDisk', { ...source, partialPath, format: 'qcow2' }, { deadlineMs }),
+    );
+  const contenders: readonly (readonly [Contender, () => Promise<unknown>])[] = [
+    ['manifest', () => fill({ digests: [], manifest })],
+    ['nothing', () => fill({ digests: [] })],
+    ['no hash', save],
+  ];
+  const times: Record<Contender, number[]> = { manifest: [], nothing: [], 'no hash': [] };
+  for (let round = 0; round < rounds + 1; round += 1) {
+    for (const [which, run] of shuffled(contenders)) {
+      await sh(`rm -f ${partialPath}; sync -f ${folder}`);
+      const { ms } = await timed(run);
+      if (round > 0) times[which].push(ms / 1000); // the first warms caches
+    }
+  }
+  const rowOf = (
+    against: Exclude<Contender, 'manifest'>,
+    what: string,
+    wanted: number | null,
+  ): BenchRow => {
+    const ratio = pairedRatio(times.manifest, times[against]);
+    const note = `with it ${told(times.manifest)}, other ${told(times[against])}; process start and fsync within`;
+    const met = wanted === null ? null : ratio <= wanted;
+    const which = `fill by a manifest, ${name}`;
+    return { case: which, against: what, ratio, target: wanted, met, n: rounds, note };
+  };
+  return [
+    rowOf('nothing', 'a fill with nothing to check, which makes SHA-256 and table', target),
+    rowOf('no hash', 'a copy that hashes nothing', null),
+  ];
+}
+
+async function worker<T>(work: (port: Port) => Promise<T>): Promise<T> {
+  await using port = startWorker<FillMethods>({
+    role: 'fill',
+    kind: 'one-shot',
+    settings: null,
+    program: { execPath: process.execPath, args: [WORKER] },
+    log: { info: () => {}, warn: (_, text) => console.error(text) },
+  });
+  return await work(port);
+}
+
+function told(values: readonly number[]): string {
+  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
+  return `${middle} s (${low} to ${high})`;
+}

@@ -213,6 +213,7 @@ test('a base that is here is judged by its table; one that is not what a manifes
   const refused = await siphon('warm', source);
   assert.equal(refused.code, 9, refused.stderr);
   assert.equal((await siphonJson<Base>('get', source)).state, 'suspect');
+  await must('siphon', 'evict', source);
 });
 
 test('what is no manifest, and a key that is none, are told; the key is in no log and no list of processes', async () => {

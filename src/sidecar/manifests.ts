@@ -1,6 +1,5 @@
 // What is beside a source in Ceph: its properties and its manifest, shown, attached and removed.
 
-import path from 'node:path';
 import { manifestKeys } from '../trust/index.ts';
 import type { ManifestKeys } from '../trust/manifest/keys.ts';
 import {
@@ -24,7 +23,7 @@ export interface ManifestParts {
 
 /** Whose manifests are believed on this host. @throws OperatingError as manifestKeys does */
 export function trustedKeys({ trust }: Pick<Config, 'trust'>): Promise<ManifestKeys> {
-  return manifestKeys(path.join(trust.folder, 'manifest-keys'));
+  return manifestKeys(trust.folder);
 }
 
 /** @throws OperatingError not-found, unavailable, denied */

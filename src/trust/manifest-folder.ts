@@ -1,20 +1,22 @@
-// The keys of manifests that an operator trusts: `TRUST/manifest-keys/*.pem`, and beside them `revoked`, a key's id a line.
+// The keys of manifests that an operator trusts: `TRUST/manifest-keys/*.pem`, but for those that are revoked.
 
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOfErrno, OperatingError } from '../wire/errors.ts';
 import { keyIdOf, type ManifestKeys, whyNotOurs } from './manifest/keys.ts';
+import { namesIn, REVOKED } from './trust-folder.ts';
 
 /** What the folder holds is few, and small. */
 const KEYS_MAX = 1000;
 const OP = 'read manifest keys';
 
 /**
- * A folder that is not there has no keys. What is in it must be right: a key that cannot be read is told, and so is a line that is no id.
+ * A folder that is not there has no keys. What is in it must be right: a key that cannot be read is told.
  * @throws OperatingError corrupt, denied, unavailable, exhausted
  */
-export async function manifestKeys(folder: string): Promise<ManifestKeys> {
+export async function manifestKeys(trustFolder: string): Promise<ManifestKeys> {
+  const folder = path.join(trustFolder, 'manifest-keys');
   const names = (await absentAs(readdir(folder), folder, [])).filter((name) =>
     name.endsWith('.pem'),
   );
@@ -26,8 +28,7 @@ export async function manifestKeys(folder: string): Promise<ManifestKeys> {
     const key = keyIn(file, await absentAs(readFile(file), file, undefined));
     if (key !== undefined) trusted.set(keyIdOf(key), key);
   }
-  const list = path.join(folder, 'revoked');
-  const revoked = new Set(idsIn(list, await absentAs(readFile(list, 'utf8'), list, '')));
+  const revoked = new Set(await namesIn(path.join(trustFolder, REVOKED)));
   return { trusted, revoked, folder };
 }
 
@@ -48,15 +49,6 @@ function keyIn(file: string, pem: Buffer | undefined): KeyObject | undefined {
   const why = whyNotOurs(key);
   if (why !== undefined) throw failure('corrupt', file, why);
   return key;
-}
-
-/** A comment begins with #. */
-function idsIn(file: string, text: string): string[] {
-  const lines = text.split('\n').map((line) => line.replace(/#.*/, '').trim().toLowerCase());
-  return lines.filter((line, index) => {
-    if (line === '' || /^[0-9a-f]{64}$/.test(line)) return line !== '';
-    throw failure('corrupt', file, `line ${index + 1} is no key id: 64 hex digits`);
-  });
 }
 
 async function absentAs<T>(reading: Promise<T>, subject: string, absent: T): Promise<T> {

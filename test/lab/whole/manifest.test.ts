@@ -123,7 +123,7 @@ test('by a key that is not trusted, or revoked: refused before a byte moves, eac
   await sign(first.source, 'unknown');
   await sign(second.source, 'ec');
   const before = await filesOfBases();
-  await writeFile(`${KEYS}/revoked`, `${ec.id} # lost\n`);
+  await must('siphon', 'trust', 'revoke', ec.id);
   try {
     const refused = await siphon('warm', first.source, second.source);
     assert.equal(refused.code, 5, refused.stderr);
@@ -138,7 +138,7 @@ test('by a key that is not trusted, or revoked: refused before a byte moves, eac
     assert.match(manifest?.problem ?? '', /which is revoked/);
     assert.deepEqual(await filesOfBases(), before);
   } finally {
-    await must('rm', `${KEYS}/revoked`);
+    await must('rm', `${KEYS}/../revoked/${ec.id}`);
   }
   await siphonJson('describe', first.source, '--remove-manifest');
   const [unsigned] = await siphonJson<Base[]>('warm', first.source);

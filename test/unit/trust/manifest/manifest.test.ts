@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -263,23 +263,23 @@ test('whatever comes, it is a manifest or an error that says why', () => {
 });
 
 test('the trust folder: public keys of two kinds by their ids, and those that are revoked', async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'siphon-'));
+  const trust = mkdtempSync(path.join(tmpdir(), 'siphon-'));
+  const folder = path.join(trust, 'manifest-keys');
+  mkdirSync(folder);
+  mkdirSync(path.join(trust, 'revoked'));
   const write = (name: string, what: string | Buffer) =>
     writeFileSync(path.join(folder, name), what);
   const pemOf = (key: typeof ed) => key.publicKey.export({ type: 'spki', format: 'pem' });
   const rejects = (words: RegExp) =>
-    assert.rejects(manifestKeys(folder), { code: 'corrupt', message: words });
+    assert.rejects(manifestKeys(trust), { code: 'corrupt', message: words });
   try {
     write('owner.pem', pemOf(ed));
     write('second.pem', pemOf(ec));
     write('README', 'not a key');
-    write('revoked', `# lost\n${ec.id.toUpperCase()} # a laptop\n\n`);
-    const found = await manifestKeys(folder);
+    write(`../revoked/${ec.id}`, 'lost');
+    const found = await manifestKeys(trust);
     assert.deepEqual([...found.trusted.keys()].toSorted(), [ed.id, ec.id].toSorted());
     assert.deepEqual([[...found.revoked], found.folder], [[ec.id], folder]);
-    write('revoked', 'abc');
-    await rejects(/line 1 is no key id/);
-    write('revoked', '');
     write('third.pem', pemOf(opensslKey('p384')));
     await rejects(/third\.pem.*secp384r1/);
     write('third.pem', ed.pem);
@@ -287,8 +287,8 @@ test('the trust folder: public keys of two kinds by their ids, and those that ar
     write('third.pem', 'hello');
     await rejects(/no public key in PEM/);
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(trust, { recursive: true });
   }
-  assert.deepEqual((await manifestKeys(folder)).trusted.size, 0);
+  assert.deepEqual((await manifestKeys(trust)).trusted.size, 0);
   assert.match(String(whyNotOurs(opensslKey('p384').publicKey)), /secp384r1/);
 });

@@ -79,27 +79,39 @@ async function run<T>(
   const subject = formatSource(spec.name);
   try {
     signal?.throwIfAborted();
-    await using hashing = startHashing(hashJobs(spec.plan), new SlotMemory());
     await using source = await Source.open(spec);
-    await using chunks = startChunks(spec, source, hashing.memory);
+    const chunkBytes = chunkBytesOf(spec, source);
+    const jobs = hashJobs(spec.plan, chunkBytes !== undefined);
+    await using hashing = startHashing(jobs, new SlotMemory());
+    const threads = { chunkBytes, memory: hashing.memory, isPaced: jobs.length > 0 };
+    await using chunks = startChunks(spec, source, threads);
     return await work({ source, hashing, chunks, head: await inspect(spec, source) });
   } catch (error) {
     throw signal?.aborted ? cancelled(subject) : error;
   }
 }
 
-/** As the manifest has them, or as siphon's own tables; none of an image that is too large for one. */
+/** As the manifest has them, or as siphon's own tables; none of an image that is empty, or too large for one. */
+function chunkBytesOf({ plan }: DigestSpec, { sizeBytes }: Source): number | undefined {
+  if (sizeBytes === 0) return undefined;
+  return plan.manifest?.table.chunkBytes ?? chunkBytesFor(sizeBytes);
+}
+
+interface ChunkThreads {
+  readonly chunkBytes: number | undefined;
+  readonly memory: SlotMemory;
+  readonly isPaced: boolean;
+}
+
 function startChunks(
   { plan }: DigestSpec,
   { subject, sizeBytes }: Source,
-  memory: SlotMemory,
+  { chunkBytes, ...threads }: ChunkThreads,
 ): ChunkHashing | undefined {
+  if (chunkBytes === undefined) return undefined;
   const { manifest: expected } = plan;
-  const chunkBytes = expected?.table.chunkBytes ?? chunkBytesFor(sizeBytes);
-  if (chunkBytes === undefined || sizeBytes === 0) return undefined;
   const more = expected === undefined ? {} : { expected };
-  const isPaced = hashJobs(plan).length > 0;
-  return new ChunkHashing({ subject, sizeBytes, chunkBytes, memory, isPaced, ...more });
+  return new ChunkHashing({ subject, sizeBytes, chunkBytes, ...threads, ...more });
 }
 
 async function inspect(spec: DigestSpec, source: Source): Promise<Accepted> {

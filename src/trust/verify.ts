@@ -33,14 +33,12 @@ export interface Hasher {
 }
 
 /**
- * What the plan names; and SHA-256 for a base's record, of which something may be asked later. Not beside a manifest: its table is the
- * record, and one hash over all bytes in their order would be what such a fill waits for.
+ * What the plan names. A base's record, of which something may be asked later, is its table of chunks: one hash over all bytes in their order
+ * would be what a fill waits for. SHA-256 where the source has no table.
  */
-export function hashJobs(plan: VerificationPlan): HashJob[] {
-  const algorithms = new Set<DigestAlgorithm>([
-    ...(plan.manifest === undefined ? (['sha256'] as const) : []),
-    ...plan.digests.map((one) => one.algorithm),
-  ]);
+export function hashJobs(plan: VerificationPlan, hasTable: boolean): HashJob[] {
+  const algorithms = new Set<DigestAlgorithm>(plan.digests.map((one) => one.algorithm));
+  if (!hasTable) algorithms.add('sha256');
   const digests = [...algorithms].map((algorithm) => ({ kind: 'digest', algorithm }) as const);
   return plan.signature === undefined
     ? digests

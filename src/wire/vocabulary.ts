@@ -100,9 +100,9 @@ export interface Base {
   readonly sourceSizeBytes: number;
   /** What the file takes on disk (st_blocks). */
   readonly allocatedBytes: number;
-  /** Of the whole: where a manifest was checked, only those that were asked for. */
+  /** Of the whole: those that somebody asked for; SHA-256 where there is no table. */
   readonly digests: Digests;
-  /** Absent: nobody made one, or the image is too large for one. */
+  /** Absent: nobody made one, or the image is empty, or too large for one. */
   readonly chunkTable?: ChunkTableRef | undefined;
   readonly verification: Verification;
   /** The file's fs-verity digest (SHA-256, hex): the kernel lets nobody change it. Where its file system has that. */

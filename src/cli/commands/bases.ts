@@ -127,6 +127,7 @@ async function get(selector: string, options: JsonOption): Promise<void> {
       ['on disk', formatSize(base.allocatedBytes)],
       ['checked', checked(base.verification)],
       ...Object.entries(base.digests).map(([name, hex]) => [name, hex] as const),
+      ...(base.chunkTable === undefined ? [] : [['chunk table', base.chunkTable.sha256] as const]),
       ...(base.fsVerity === undefined ? [] : [['fs-verity', base.fsVerity] as const]),
       ['made', time(base.createdAtMs)],
       ['last used', time(base.lastUsedAtMs)],

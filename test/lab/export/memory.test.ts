@@ -35,7 +35,10 @@ test(`a fill of 8 TiB, with three hashes at once, takes less than ${MIB_MAX} MiB
   await bigSource(`${pool}/image`, 512);
   await must('rbd', 'resize', '--no-progress', '--size', '8T', `${pool}/image`);
   await must('rbd', 'snap', 'create', '--no-progress', `${pool}/image@large`);
-  const digests = [{ algorithm: 'sha512', hex: '0'.repeat(128), from: 'operator' }] as const;
+  const digests = [
+    { algorithm: 'sha256', hex: '0'.repeat(64), from: 'operator' },
+    { algorithm: 'sha512', hex: '0'.repeat(128), from: 'operator' },
+  ] as const;
   const plan = { digests, signature: someSignature() };
   const spec = await specOf(`${pool}/image@large`, folder, { plan });
   const worker = startWorker<FillMethods>({

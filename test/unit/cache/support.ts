@@ -263,10 +263,12 @@ function workerOf(world: World): Worker {
     const table = tableOf(bytes);
     const { manifest } = spec.plan;
     if (manifest && manifest.table.sha256 !== table.sha256) throw corrupt(image, 'its manifest');
-    const digests: Digests =
-      method === 'fill'
-        ? { sha256: sha256(bytes) }
-        : { sha256: sha256(bytes), sha512: sha512(bytes) };
+    const digests: Digests = Object.fromEntries(
+      spec.plan.digests.map(({ algorithm }) => [
+        algorithm,
+        algorithm === 'sha256' ? sha256(bytes) : sha512(bytes),
+      ]),
+    );
     const by: VerifiedBy[] = spec.plan.digests.map(({ algorithm, hex, from }) => {
       const is = algorithm === 'sha256' ? sha256(bytes) : sha512(bytes);
       if (is !== hex) throw corrupt(image, `${algorithm} is ${is}`);

@@ -8,7 +8,7 @@ import { DISKS_MAX, SetId, SetRecord, Target, Text, Whole } from './set-record.t
 const MAGIC = 'SIPHONX1';
 /** Magic, and the length of what follows. */
 export const PREAMBLE_BYTES = 12;
-/** Domain XML may be some MB. */
+/** Domain XML may be some MB, and manifests 16 MiB (src/wire/transfer-protocol.ts). */
 const HEADER_BYTES_MAX = 32 * 1024 * 1024;
 /** One state of one disk, wherever it is copied to: its snapshot, by ids that are never used again. */
 const DiskState = z.strictObject({
@@ -38,6 +38,9 @@ const Shape = z.strictObject({
 });
 export type Shape = z.infer<typeof Shape>;
 
+/** Of a disk's state: as it was attached to its snapshot. */
+const DiskManifest = z.strictObject({ target: Target, envelope: z.string() });
+
 export const Header = z.strictObject({
   format: z.literal(1),
   /** Of this export. */
@@ -50,6 +53,8 @@ export const Header = z.strictObject({
   shapes: z.array(Shape),
   /** What they must be before: absent, and the export is a full one. */
   since: SetState.optional(),
+  /** Of those disks that have one. */
+  manifests: z.array(DiskManifest).max(DISKS_MAX).optional(),
   set: SetRecord,
 });
 export type Header = z.infer<typeof Header>;

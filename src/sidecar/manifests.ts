@@ -9,7 +9,12 @@ import {
   trustManifest,
 } from '../trust/manifest/manifest.ts';
 import { OperatingError } from '../wire/errors.ts';
-import type { ManifestFacts, ManifestRequest, SourceAnswer } from '../wire/manifest-api.ts';
+import type {
+  ManifestAnswer,
+  ManifestFacts,
+  ManifestRequest,
+  SourceAnswer,
+} from '../wire/manifest-api.ts';
 import type { Cluster, Clusters } from '../wire/ports.ts';
 import { formatSource, parseSource } from '../wire/source.ts';
 import type { SourceFacts, SourceIds } from '../wire/vocabulary.ts';
@@ -48,6 +53,17 @@ export async function setManifest(
   const deadlineMs = parts.cephDeadlineMs();
   await ceph.call('setManifest', { ids: facts.ids, envelope }, { deadlineMs });
   return manifest === undefined ? {} : factsOf(manifest);
+}
+
+/** @throws OperatingError not-found: it has none; corrupt, unavailable, denied */
+export async function getManifest(parts: ManifestParts, source: string): Promise<ManifestAnswer> {
+  const { facts, ceph } = await resolve(parts, source);
+  const { ids, name } = facts;
+  const { envelope } = await ceph.call('readManifest', ids, { deadlineMs: parts.cephDeadlineMs() });
+  if (envelope !== null) return { envelope };
+  const why = 'it has no manifest';
+  const subject = formatSource(name);
+  throw new OperatingError({ code: 'not-found', op: 'read manifest', subject, why });
 }
 
 async function resolve(

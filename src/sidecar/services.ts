@@ -27,7 +27,7 @@ import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
 import { type JobJournal, wireErrorOf } from './journal.ts';
-import { type ManifestParts, setManifest, showSource } from './manifests.ts';
+import { getManifest, type ManifestParts, setManifest, showSource } from './manifests.ts';
 import type { Metrics, Scraped } from './metrics.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
@@ -66,6 +66,7 @@ export function bindServices(parts: ServiceParts): Services {
     warm: (request) => warm(parts, request),
     describe: (request) => describe(parts, request),
     showSource: (source) => showSource(parts, source),
+    getManifest: (source) => getManifest(parts, source),
     setManifest: (request) => setManifest(parts, request),
     async table({ source }) {
       const { jobId: id, done: ended } = await cache.table(parseSource(source));

@@ -32,6 +32,11 @@ export interface SourceAnswer {
   };
 }
 
+/** GET /v1/manifest?source=SOURCE, as it was attached */
+export interface ManifestAnswer {
+  readonly envelope: string;
+}
+
 /** POST /v1/manifest -> ManifestFacts of what is there then, or {}. null removes it. */
 export interface ManifestRequest {
   readonly source: string;

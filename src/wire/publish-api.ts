@@ -71,6 +71,8 @@ export interface PublishedImage {
   /** Clones in a row, itself included, as long as it is not independent. */
   readonly depth: number;
   readonly isEncrypted?: true;
+  /** That of the set's snapshot came along. */
+  readonly hasManifest?: true;
 }
 
 export interface PublishedFile {

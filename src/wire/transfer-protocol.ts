@@ -1,6 +1,7 @@
 // What siphond asks of the worker of one export or import. The bytes go between the worker and the command that asked, by a
 // socket of their own, and never through siphond.
 
+import { MANIFEST_BYTES_MAX } from './verification-plan.ts';
 import type { SnapshotSet } from './vocabulary.ts';
 import type { CephSettings } from './worker-protocol.ts';
 
@@ -22,12 +23,22 @@ export interface TransferProgress {
   readonly totalBytes: number;
 }
 
+/** Of a disk's snapshot, as it was attached (docs/manifests.md). */
+export interface DiskManifest {
+  readonly target: string;
+  readonly envelope: string;
+}
+
+/** Of all disks of an export together: its header is read as one. */
+export const MANIFESTS_BYTES_MAX = MANIFEST_BYTES_MAX;
+
 export interface ExportSpec {
   readonly ceph: CephSettings;
   /** With the disks alone that are wanted. */
   readonly set: SnapshotSet;
   /** Of the same disks; undefined: a full export. */
   readonly since?: SnapshotSet;
+  readonly manifests?: readonly DiskManifest[];
   /** Of the export, 32 hex digits. */
   readonly id: string;
   readonly nowMs: number;

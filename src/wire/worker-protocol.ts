@@ -152,9 +152,12 @@ export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMetho
     params: { readonly ids: SourceIds; readonly properties: SourceProperties | null };
     result: null;
   };
-  /** The chunk manifest beside a source, as it was attached. */
-  readManifest: { params: SourceIds; result: { readonly envelope: string | null } };
-  /** Attaches one in place of what is there (null: removes that), whole or not at all, as the publish user. */
+  /** The chunk manifest beside a source, as it was attached. As the fill user, if no other is named. */
+  readManifest: {
+    params: SourceIds & { readonly as?: keyof CephSettings['users'] };
+    result: { readonly envelope: string | null };
+  };
+  /** Attaches one in place of what is there (null: removes that), whole or not at all, as the publish user, or where that may not, the restore user. */
   setManifest: {
     params: { readonly ids: SourceIds; readonly envelope: string | null };
     result: null;

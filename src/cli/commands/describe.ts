@@ -3,10 +3,15 @@
 import type { Command } from 'commander';
 import type { DescribeRequest } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
-import type { ManifestFacts, ManifestRequest, SourceAnswer } from '../../wire/manifest-api.ts';
+import type {
+  ManifestAnswer,
+  ManifestFacts,
+  ManifestRequest,
+  SourceAnswer,
+} from '../../wire/manifest-api.ts';
 import { formatSize } from '../../wire/size.ts';
 import { createClient } from '../client.ts';
-import { readManifestFile } from '../manifest-file.ts';
+import { readManifestFile, writeManifestFile } from '../manifest-file.ts';
 import { print, printJson, sheet } from '../output.ts';
 import { readPropertiesFile } from '../properties-file.ts';
 
@@ -15,6 +20,7 @@ interface DescribeOptions {
   readonly remove?: true;
   readonly manifest?: string;
   readonly removeManifest?: true;
+  readonly saveManifest?: string;
   readonly json?: true;
 }
 
@@ -30,20 +36,29 @@ export function addDescribe(program: Command): void {
       'attach a signed manifest of its chunks, in place of what is there',
     )
     .option('--remove-manifest', 'remove its manifest')
+    .option('--save-manifest <FILE>', 'write its manifest there, for a copy of it')
     .option('--json', 'print JSON')
     .action(describe);
 }
 
 async function describe(source: string, options: DescribeOptions): Promise<void> {
-  const { properties, remove, manifest, removeManifest } = options;
-  const asked = [properties, remove, manifest, removeManifest].filter((each) => each !== undefined);
+  const { properties, remove, manifest, removeManifest, saveManifest } = options;
+  const asked = [properties, remove, manifest, removeManifest, saveManifest].filter((each) => {
+    return each !== undefined;
+  });
   if (asked.length > 1) throw tooMuch(source);
   if (asked.length === 0) return show(source, options);
+  if (saveManifest !== undefined) return save(source, saveManifest);
   if (manifest !== undefined || removeManifest) return setManifest(source, options);
   const read = properties === undefined ? null : await readPropertiesFile(properties);
   const request: DescribeRequest = { source, properties: read };
   await createClient().post('/v1/describe', request);
   if (options.json) printJson(request);
+}
+
+async function save(source: string, file: string): Promise<void> {
+  const { envelope } = await createClient().getByCeph<ManifestAnswer>('/v1/manifest', { source });
+  await writeManifestFile(file, envelope);
 }
 
 async function setManifest(source: string, { manifest, json }: DescribeOptions): Promise<void> {
@@ -95,7 +110,7 @@ function tooMuch(source: string): OperatingError {
     code: 'usage',
     op: 'describe',
     subject: source,
-    why: 'more than one of --properties FILE, --remove, --manifest FILE, --remove-manifest is given',
+    why: 'more than one of --properties FILE, --remove, --manifest FILE, --remove-manifest, --save-manifest FILE is given',
     hint: 'Give one of them; or none, to see what is recorded.',
   });
 }

@@ -1,6 +1,9 @@
 // siphon publish SET, siphon flatten IMAGE: a set made into images of a pool, inside Ceph; or into files.
 
+import type { KeyObject } from 'node:crypto';
 import { type Command, Option } from 'commander';
+import { OperatingError } from '../../wire/errors.ts';
+import type { ManifestFacts } from '../../wire/manifest-api.ts';
 import {
   FALLBACKS,
   type Fallback,
@@ -12,12 +15,14 @@ import {
   type PublishedImage,
   type PublishRequest,
   type PublishResult,
+  TO_FILE,
 } from '../../wire/publish-api.ts';
 import { formatSize } from '../../wire/size.ts';
-import { formatImage } from '../../wire/source.ts';
+import { formatImage, formatSource } from '../../wire/source.ts';
 import type { DiskFormat } from '../../wire/vocabulary.ts';
 import { createClient } from '../client.ts';
 import { print, printJson } from '../output.ts';
+import { readKey, signSource } from '../sign-source.ts';
 import { createScreen, follow } from '../watch.ts';
 import { devicesOf } from './snapshot.ts';
 
@@ -31,6 +36,7 @@ interface PublishOptions {
   readonly format?: DiskFormat;
   readonly encrypted?: true;
   readonly wait?: true;
+  readonly sign?: string;
   readonly json?: true;
 }
 
@@ -65,6 +71,7 @@ export function addPublish(program: Command): void {
     .addOption(new Option('--format <FORMAT>', 'of files').choices(FILE_FORMATS))
     .option('--encrypted', 'encrypted disks, too, as they are')
     .option('--wait', 'until they are flattened, and need the set no longer')
+    .option('--sign <KEY>', 'sign each image, as `siphon sign` does')
     .option('--json', 'print JSON')
     .action(publish);
 }
@@ -80,8 +87,57 @@ export function addFlatten(program: Command): void {
 }
 
 async function publish(set: string, options: PublishOptions): Promise<void> {
-  const { to, cluster, devices, name, flatten, fallback, format, encrypted, wait, json } = options;
-  const request: PublishRequest = {
+  const { sign, json } = options;
+  const key = sign === undefined ? undefined : await keyFor(options, sign);
+  const request = requestOf(set, options);
+  using screen = createScreen(json === true);
+  const lines = createClient().watch('/v1/publish', request);
+  const result = (await follow(lines, set, screen)) as PublishResult;
+  screen[Symbol.dispose]();
+  const { images, files = [] } = result;
+  const manifests = key && (await signAll(result, key, json === true));
+  if (json) return printJson({ ...result, ...(manifests && { manifests }) });
+  const { flatten } = request;
+  for (const image of images) print(told(image, flatten !== 'never', key !== undefined));
+  for (const file of files) print(toldFile(file));
+}
+
+/** Before anything is made. @throws OperatingError usage */
+async function keyFor({ to }: PublishOptions, file: string): Promise<KeyObject> {
+  if (to === TO_FILE) throw noImages(file, 'files carry no manifest');
+  return await readKey(file);
+}
+
+/** @throws OperatingError: the images are there, and usable */
+async function signAll(
+  { fsid, images, set }: PublishResult,
+  key: KeyObject,
+  isQuiet: boolean,
+): Promise<ManifestFacts[]> {
+  if (images.length === 0) throw noImages(set, 'its disks became files, which carry no manifest');
+  const facts: ManifestFacts[] = [];
+  for (const image of images) {
+    const { pool, namespace, image: name, snap, imageId, snapId } = image;
+    // The short form is of the default cluster.
+    const parts = [fsid, pool, name, snap].map((part) => encodeURIComponent(part));
+    const source =
+      namespace === ''
+        ? `rbd://${parts.join('/')}`
+        : formatSource({ pool, namespace, image: name, snap });
+    const how = { claims: { name }, isQuiet, of: { fsid, imageId, snapId } };
+    facts.push(await signSource(source, key, how));
+  }
+  return facts;
+}
+
+function noImages(subject: string, why: string): OperatingError {
+  const hint = 'Sign the image that you make of the file: siphon sign SOURCE --key KEY.';
+  return new OperatingError({ code: 'usage', op: 'sign', subject, why, hint });
+}
+
+function requestOf(set: string, options: PublishOptions): PublishRequest {
+  const { to, cluster, devices, name, flatten, fallback, format, encrypted, wait } = options;
+  return {
     set,
     to,
     ...(cluster !== undefined && { cluster }),
@@ -93,25 +149,18 @@ async function publish(set: string, options: PublishOptions): Promise<void> {
     ...(encrypted && { encrypted }),
     ...(wait && { wait }),
   };
-  using screen = createScreen(json === true);
-  const lines = createClient().watch('/v1/publish', request);
-  const result = (await follow(lines, set, screen)) as PublishResult;
-  screen[Symbol.dispose]();
-  if (json) return printJson(result);
-  const isFlattened = flatten !== false && flatten !== 'never';
-  for (const image of result.images) print(told(image, isFlattened));
-  for (const file of result.files ?? []) print(toldFile(file));
 }
 
 /** As a SOURCE, and what becomes of it. */
-function told(image: PublishedImage, isFlattened: boolean): string {
+function told(image: PublishedImage, isFlattened: boolean, isSigned: boolean): string {
   const state = image.isIndependent
     ? 'independent'
     : isFlattened
       ? 'usable; it is being flattened: siphon jobs'
       : `usable; clone ${image.depth} in a row, until siphon flatten`;
   const why = image.whyCopied === undefined ? '' : `, copied: ${image.whyCopied}`;
-  return `rbd:${formatImage(image)}@${image.snap}  ${image.target}  ${state}${why}`;
+  const signed = isSigned ? ', signed' : image.hasManifest ? ', with the manifest of its disk' : '';
+  return `rbd:${formatImage(image)}@${image.snap}  ${image.target}  ${state}${why}${signed}`;
 }
 
 function toldFile({ path, target, format, allocatedBytes, whyCopied }: PublishedFile): string {

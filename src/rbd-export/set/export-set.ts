@@ -179,7 +179,10 @@ function goOn(made: Header, begun: NonNullable<SetExportOptions['begun']>): Begu
   });
 }
 
-function headerOf({ set, since, id, nowMs }: ExportSpec, disks: readonly OpenDisk[]): Header {
+function headerOf(
+  { set, since, manifests = [], id, nowMs }: ExportSpec,
+  disks: readonly OpenDisk[],
+): Header {
   return {
     format: 1,
     id,
@@ -188,6 +191,7 @@ function headerOf({ set, since, id, nowMs }: ExportSpec, disks: readonly OpenDis
     state: stateOf(set),
     shapes: disks.map(({ shape }) => shape),
     ...(since && { since: stateOf(since) }),
+    ...(manifests.length > 0 && { manifests: [...manifests] }),
     // What a set keeps beside its disks stays where it is: its objects are the source's, and a TPM's state is secret.
     set: SetRecord.parse(set),
   };

@@ -56,6 +56,7 @@ export function addBaseReads(app: FastifyInstance, services: Services): void {
     services.path(z.strictObject({ source: Text }).parse(request.query).source),
   );
   app.get('/v1/source', (request) => services.showSource(Table.parse(request.query).source));
+  app.get('/v1/manifest', (request) => services.getManifest(Table.parse(request.query).source));
   app.get('/v1/bases', () => services.listBases());
   app.get('/v1/quarantine', () => services.listQuarantine());
   app.get('/v1/base', (request) => services.getBase(Pin.parse(request.query).base));

@@ -23,6 +23,7 @@ import type {
 } from '../../wire/api.ts';
 import type { LeftoversRequest } from '../../wire/leftovers-api.ts';
 import type {
+  ManifestAnswer,
   ManifestFacts,
   ManifestRequest,
   SourceAnswer,
@@ -48,6 +49,7 @@ export interface Services {
   warm(request: WarmRequest): Promise<LongWork>;
   describe(request: DescribeRequest): Promise<void>;
   showSource(source: string): Promise<SourceAnswer>;
+  getManifest(source: string): Promise<ManifestAnswer>;
   setManifest(request: ManifestRequest): Promise<ManifestFacts | Record<string, never>>;
   table(request: TableRequest): Promise<LongWork>;
   path(source: string): Promise<PathAnswer>;

@@ -17,6 +17,7 @@ import { DEADLINE_MS } from '../deadlines.ts';
 import { dropLocks, ownClient } from '../discard.ts';
 import { StaysOpen } from '../jobs.ts';
 import { type PlannedImage, type PublishData, type PublishPlan, poolOf, sourceOf } from './data.ts';
+import { carryManifests, dropManifests } from './manifests.ts';
 import { decidePublish, type PublishDecision } from './plan.ts';
 import type { PublishParts } from './ports.ts';
 
@@ -67,8 +68,9 @@ export async function makeImages(
     const made = await makeAll(parts, ends, job, data, looked, how);
     data = { ...data, made };
     job.step('naming', data);
+    const carried = await carryManifests(parts, data);
     await nameAll(ends.to, data);
-    return { kind: 'usable', images: made, data };
+    return { kind: 'usable', images: carried, data: { ...data, made: carried } };
   } catch (thrown) {
     const error = operating(thrown, job, plan.set);
     const isFinal = error instanceof Refusal && error.isFinal;
@@ -230,9 +232,10 @@ export async function undo(
 /** All that may have been made. `isDead`: by an earlier life of siphond. May be done again. @throws OperatingError */
 export async function removeAll(
   { byFsid }: PublishParts,
-  { plan, making, made = [] }: PublishData,
+  data: PublishData,
   isDead = false,
 ): Promise<void> {
+  const { plan, making, made = [] } = data;
   if (making === undefined) return;
   const cluster = await byFsid(making.fsid ?? plan.fsid);
   const dead = isDead ? { dead: making.client } : {};
@@ -241,6 +244,7 @@ export async function removeAll(
     const disks = plan.images.map(({ disk }) => disk);
     await dropLocks(cluster, disks, making.snapshotClient);
   }
+  await dropManifests(cluster, data);
   await allOf(
     plan.images.map(async (image, index) => {
       const at = cloneAt(plan, making, image, made[index]?.imageId);

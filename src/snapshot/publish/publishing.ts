@@ -29,6 +29,7 @@ import {
 import { finishFiles, removeFiles } from './files.ts';
 import { type Flattening, Flattens } from './flatten.ts';
 import { cloneAt, nameAll, removeAll, undo } from './make.ts';
+import { carryManifests } from './manifests.ts';
 import { planPublish } from './plan.ts';
 import type { PublishParts } from './ports.ts';
 import { reconcileEntries } from './reconcile.ts';
@@ -149,7 +150,7 @@ class Room implements Publishing {
   }
 
   async #recover(job: Job, record: JobRecord): Promise<void> {
-    const data = readPublishData(record.data);
+    let data = readPublishData(record.data);
     if (data === null) throw unreadable(record);
     const { plan, making, made, written, error } = data;
     const isWhole = made !== undefined || written !== undefined;
@@ -157,6 +158,7 @@ class Room implements Publishing {
     try {
       await finishFiles(this.#parts, data);
       if (made !== undefined) {
+        data = { ...data, made: await carryManifests(this.#parts, data) };
         await nameAll(await this.#parts.byFsid(making?.fsid ?? plan.fsid), data);
       }
     } catch (cause) {

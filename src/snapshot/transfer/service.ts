@@ -16,6 +16,7 @@ import {
   readWritten,
   type Written,
 } from './left-imports.ts';
+import { manifestsOf } from './manifests.ts';
 import type { TransferParts } from './ports.ts';
 
 export interface Transfers {
@@ -65,11 +66,12 @@ class Room implements Transfers {
     const set = onlyDisks(await this.#set(id), devices);
     const since = sinceId === undefined ? undefined : await this.#set(sinceId);
     if (since !== undefined && since.fsid !== set.fsid) throw otherCluster(set, since);
-    const { settings: ceph } = await byFsid(set.fsid);
+    const cluster = await byFsid(set.fsid);
     const spec = {
-      ceph,
+      ceph: cluster.settings,
       set,
       ...(since && { since: onlyDisks(since, targetsOf(set)) }),
+      manifests: await manifestsOf(this.#parts, cluster, set),
       id: newExportId(),
       nowMs: now(),
     };

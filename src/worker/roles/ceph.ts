@@ -46,8 +46,9 @@ export const startCephRole = ((settings) => {
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
       setProperties: ({ ids, properties }) =>
         connections.as('publish', (session) => setProperties(session, ids, properties)),
-      readManifest: (ids) => connections.as('fill', (session) => readManifest(session, ids)),
-      setManifest: (what) => connections.as('publish', (session) => setManifest(session, what)),
+      readManifest: ({ as = 'fill', ...ids }) =>
+        connections.as(as, (session) => readManifest(session, ids)),
+      setManifest: (what) => connections.asWriter((session) => setManifest(session, what)),
       readHead: (at) => connections.as('snapshot', (session) => readHead(session, at)),
       imageUse: (at) => connections.as('snapshot', (session) => imageUse(session, at)),
       clusterHealth: () => connections.as('snapshot', clusterHealth),

@@ -15,8 +15,8 @@ import type {
   PublishMethods,
 } from '../../../src/wire/publish-protocol.ts';
 import type { SaveMethods } from '../../../src/wire/save-protocol.ts';
-import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
-import type { SnapshotAt } from '../../../src/wire/worker-protocol.ts';
+import type { SnapshotSet, SourceIds } from '../../../src/wire/vocabulary.ts';
+import type { CephMethods, SnapshotAt } from '../../../src/wire/worker-protocol.ts';
 
 interface Image {
   readonly id: string;
@@ -28,12 +28,18 @@ type Fakes = {
   [K in keyof PublishMethods]: (params: PublishMethods[K]['params']) => PublishMethods[K]['result'];
 } & {
   [K in keyof SaveMethods]: (params: SaveMethods[K]['params']) => SaveMethods[K]['result'];
+} & {
+  [K in 'readManifest' | 'setManifest']: (
+    params: CephMethods[K]['params'],
+  ) => CephMethods[K]['result'];
 } & { status(): { client: string; fsid: string }; dropLock(): { was: 'absent' } };
 
 export class PublishWorld {
   readonly images = new Map<string, Image>();
   readonly entries = new Map<string, PublishEntry>();
   readonly protectedSnaps = new Set<number>();
+  /** By IMAGEID@SNAPID; of a set's disks the first has one. */
+  readonly manifests = new Map([['id-vda@10', 'signed']]);
   readonly jobs = new Map<string, JobRecord>();
   format: CloneFormat = 2;
   isFull = false;
@@ -57,6 +63,12 @@ export class PublishWorld {
   readonly fakes: Fakes = {
     status: () => ({ client: this.client, fsid: '' }),
     dropLock: () => ({ was: 'absent' }),
+    readManifest: (ids) => ({ envelope: this.manifests.get(manifestKey(ids)) ?? null }),
+    setManifest: ({ ids, envelope }) => {
+      if (envelope === null) this.manifests.delete(manifestKey(ids));
+      else this.manifests.set(manifestKey(ids), envelope);
+      return null;
+    },
     lookAtSource: () => ({ sizeBytes: 4096, ancestors: 0, mayClone: true, isEncrypted: false }),
     lookAtPlace: ({ image }) => ({
       poolId: 5,
@@ -135,6 +147,8 @@ export class PublishWorld {
       }),
   };
 }
+
+const manifestKey = ({ imageId, snapId }: SourceIds) => `${imageId}@${snapId}`;
 
 export function failure(code: ErrorCode): OperatingError {
   return new OperatingError({ code, op: 'call', subject: 'test' });

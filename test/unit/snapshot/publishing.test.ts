@@ -39,6 +39,9 @@ function assertWhole(world: PublishWorld, isLinked = false): void {
     world.openJobs().map(({ subject }) => subject),
     [],
   );
+  const signed = world.images.get('gold-vda');
+  const carried = signed === undefined ? [] : [`${signed.id}@1`];
+  assert.deepEqual([...world.manifests.keys()], ['id-vda@10', ...carried]);
   if (world.images.size === 0) {
     assert.deepEqual([...world.entries.keys(), ...world.protectedSnaps], []);
     return;

@@ -7,7 +7,7 @@ import { decideLeft, LEFT_MS_MAX } from '../../../src/snapshot/transfer/left-imp
 import type { TransferParts } from '../../../src/snapshot/transfer/ports.ts';
 import { createTransfers } from '../../../src/snapshot/transfer/service.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
-import type { Settled } from '../../../src/wire/transfer-protocol.ts';
+import type { ExportSpec, Settled } from '../../../src/wire/transfer-protocol.ts';
 import type { SnapshotSet } from '../../../src/wire/vocabulary.ts';
 import { keptLog } from '../sidecar/support/quiet.ts';
 import { rowsInMemory } from '../sidecar/support/served.ts';
@@ -30,6 +30,7 @@ function world(known: readonly SnapshotSet[] = [], refusal?: OperatingError) {
   const calls: { readonly method: string; readonly params: unknown }[] = [];
   const runs: PromiseWithResolvers<unknown>[] = [];
   const settles: Settled[] = [];
+  const manifest = 'signed';
   const worker = {
     call(method: string, params: unknown, { signal }: { signal?: AbortSignal }) {
       calls.push({ method, params });
@@ -52,6 +53,7 @@ function world(known: readonly SnapshotSet[] = [], refusal?: OperatingError) {
     ceph: {
       call(method: string, params: unknown) {
         calls.push({ method, params });
+        if (method === 'readManifest') return Promise.resolve({ envelope: manifest });
         return Promise.resolve(settles.shift() ?? { was: 'left' });
       },
     },
@@ -208,9 +210,10 @@ test('an export is of the disks that were asked for, and since the same ones', a
   await at.transfers.export({ set: 's2', since: 's1', devices: ['vdb'] });
   (await at.written()).resolve({});
   await at.transfers.idle();
-  const spec = lastOf(at) as { set: SnapshotSet; since: SnapshotSet };
+  const spec = lastOf(at) as ExportSpec & { since: SnapshotSet };
   const targets = [spec.set, spec.since].map(({ disks }) => disks.map(({ target }) => target));
   assert.deepEqual(targets, [['vdb'], ['vdb']]);
+  assert.deepEqual(spec.manifests, [{ target: 'vdb', envelope: 'signed' }]);
 });
 
 test('a job of which nothing was written yet just ends', () => {

@@ -59,6 +59,17 @@ export class Connections {
     }
   }
 
+  /** As the publish user; where that may not, and there is one, as the restore user: the one writes images' pools, the other disks'. */
+  async asWriter<T>(body: (session: Session) => Promise<T>): Promise<T> {
+    try {
+      return await this.as('publish', body);
+    } catch (error) {
+      const isDenied = error instanceof OperatingError && error.code === 'denied';
+      if (!isDenied || this.#settings.users.restore === undefined) throw error;
+      return await this.as('restore', body);
+    }
+  }
+
   /** The identity's connection, which stays open until it is disposed of here. */
   async hold(identity: Identity): Promise<Hold> {
     const { name } = userOf(this.#settings, identity);

@@ -21,6 +21,7 @@ import { dropLock } from '../ceph/lock-break.ts';
 import { freshSnapshots, inImage, openImage, openPool, placeOf } from '../ceph/open.ts';
 import { putSet } from '../ceph/sets.ts';
 import { unlessMissing } from '../ceph/source.ts';
+import { dropManifest, nameManifest } from './import-manifests.ts';
 import {
   type ImportDisk,
   type ImportRecord,
@@ -39,6 +40,7 @@ export async function finishImport(
   for (const disk of record.disks) await giveName(session, pool, record, disk);
   // Each waits for a commit of the monitors: together they wait once.
   const disks = await allOf(record.disks.map((disk) => takeSnapshot(session, pool, record, disk)));
+  for (const disk of disks) await nameManifest(session, pool, disk);
   const set = { ...whole, disks };
   await putSet(session, set);
   await removeRecord(session, pool, record.id);
@@ -112,7 +114,8 @@ async function removeUnfinished(
       ({ id, name }) => name === unfinished || id === imageId,
     );
     if (found === undefined) return;
-    await removeOwnSnapshot(session, pool, record, found.id);
+    const snapId = await removeOwnSnapshot(session, pool, record, found.id);
+    await dropManifest(session, pool, { imageId: found.id, ...snapId });
     await removeImage(pool, found.name);
   });
 }
@@ -122,10 +125,12 @@ async function removeOwnSnapshot(
   pool: Pool,
   { setId }: ImportRecord,
   imageId: string,
-): Promise<void> {
+): Promise<{ readonly snapId?: number }> {
   await using image = await openImage(session, pool, { id: imageId }, { writable: true });
   const own = (await listSnapshots(image)).find(({ name }) => name === `siphon.${setId}`);
-  if (own !== undefined) await removeSnapshot(image, own.id);
+  if (own === undefined) return {};
+  await removeSnapshot(image, own.id);
+  return { snapId: own.id };
 }
 
 async function rollBack(
@@ -144,6 +149,7 @@ async function rollBack(
     const snapshots = await listSnapshots(image);
     const made = snapshots.find((each) => each.name === `siphon.${setId}`);
     if (made !== undefined) await removeSnapshot(image, made.id);
+    await dropManifest(session, pool, { imageId, ...(made && { snapId: made.id }) });
     const was = snapshots.find((each) => each.id === base.snapId);
     if (was === undefined) return;
     if ((await image.size()) !== was.sizeBytes)

@@ -9,6 +9,7 @@ import { Connections, type Hold, type Session } from '../ceph/connections.ts';
 import { clientOf } from '../ceph/lock-break.ts';
 import { inImage, openPool, placeOf } from '../ceph/open.ts';
 import { dropLocks, finishImport, undoImport } from './import-end.ts';
+import { bringManifests } from './import-manifests.ts';
 import { namesFor, planDisks } from './import-plan.ts';
 import {
   type ImportDisk,
@@ -91,6 +92,7 @@ export class Import {
         const { position } = mark;
         onProgress({ doneBytes: position, totalBytes: client.hello.fileBytes ?? position });
       });
+      await bringManifests(session, pool, record.disks, reader.header);
       const whole = this.#wholeSet(record);
       record = { ...record, whole };
       await writeRecord(session, pool, record);

@@ -53,16 +53,16 @@ export function judgeChain(
   const found = trust.isChainNeeded
     ? chainsOf(certificate, more, trust)
     : { chains: [[certificate]], farthest: certificate };
-  let fault: string | undefined;
+  let fault: Fault | undefined;
   for (const chain of found.chains) {
-    const why = faultOf(chain, trust, now);
-    if (why === undefined)
+    const [first] = faultsOf(chain, trust, now);
+    if (first === undefined)
       return { kind: 'trusted', chain, overdue: overdueOf(chain, trust.crls, now) };
-    fault ??= why;
+    fault ??= first;
   }
   // Of a certificate that is out of date nobody need look for the issuer.
-  const why = fault ?? faultOf([certificate], trust, now);
-  return { kind: 'refused', why: why ?? whyNone(certificate, found.farthest, trust) };
+  fault ??= faultsOf([certificate], trust, now)[0];
+  return { kind: 'refused', why: fault?.why ?? whyNone(certificate, found.farthest, trust) };
 }
 
 function whyNone(certificate: Certificate, farthest: Certificate, { anchors }: Trust): string {
@@ -71,10 +71,38 @@ function whyNone(certificate: Certificate, farthest: Certificate, { anchors }: T
   return `the certificate has no chain to an anchor: ${last} is none, and is issued by none that is here (${farthest.issuer})`;
 }
 
+/**
+ * The ways from a certificate to an anchor, as far as they are formed as they must be; else those that lead nowhere, as far as they go. Where no
+ * chain is needed it is one: the certificate. With all that is wrong in each.
+ */
+export function waysOf(
+  certificate: Certificate,
+  more: readonly Certificate[],
+  trust: Trust,
+  now: number,
+): {
+  readonly isWhole: boolean;
+  readonly ways: readonly {
+    readonly chain: readonly Certificate[];
+    readonly faults: readonly Fault[];
+  }[];
+} {
+  const { chains, ends } = trust.isChainNeeded
+    ? chainsOf(certificate, more, trust)
+    : { chains: [[certificate]], ends: [] };
+  const isWhole = chains.length > 0;
+  const told = (isWhole ? chains : ends).map((chain) => {
+    return { chain, faults: faultsOf(chain, trust, now) };
+  });
+  return { isWhole, ways: told.filter((way) => way.faults.every((each) => each.kind !== 'form')) };
+}
+
 interface Found {
   readonly chains: readonly (readonly Certificate[])[];
   /** Where the longest way that leads nowhere ended. */
   readonly farthest: Certificate;
+  /** Ways that lead nowhere. */
+  readonly ends: readonly (readonly Certificate[])[];
 }
 
 /** All ways from the certificate to an anchor, the shortest first. */
@@ -84,6 +112,7 @@ function chainsOf(certificate: Certificate, more: readonly Certificate[], trust:
   const candidates = [...new Map(all.map((each) => [each.fingerprint, each])).values()];
   const open: Certificate[][] = [[certificate]];
   const chains: Certificate[][] = [];
+  const ends: Certificate[][] = [];
   let farthest = certificate;
   let left = SIGNATURES_MAX;
   for (let chain = open.shift(); chain !== undefined; chain = open.shift()) {
@@ -95,35 +124,69 @@ function chainsOf(certificate: Certificate, more: readonly Certificate[], trust:
       each.subjectName === last.issuerName && !chain.some((one) => isSame(one, each));
     const named = candidates.filter(isNext).slice(0, left);
     left -= named.length;
-    for (const each of named) if (isIssuedBy(last, each)) open.push([...chain, each]);
+    const issuers = named.filter((each) => isIssuedBy(last, each));
+    for (const each of issuers) open.push([...chain, each]);
+    if (issuers.length === 0 && !anchors.has(last.fingerprint)) ends.push(chain);
   }
-  return { chains, farthest };
+  return { chains, farthest, ends };
 }
 
 const isSame = (a: Certificate, b: Certificate): boolean => a.fingerprint === b.fingerprint;
 const isSelfIssued = (each: Certificate): boolean => each.issuerName === each.subjectName;
 
-/** What is wrong in a chain; undefined: nothing. */
-function faultOf(chain: readonly Certificate[], trust: Trust, now: number): string | undefined {
-  for (const [at, each] of chain.entries()) {
-    const isOwn = at === 0;
-    const fault =
-      commonFaultOf(each, trust, now) ??
-      (isOwn ? signerFaultOf(each) : authorityFaultOf(chain, at, trust)) ??
-      signatureFaultOf(chain, at) ??
-      revocationOf(chain, at, trust.crls);
-    if (fault !== undefined)
-      return `${isOwn ? 'the certificate' : `its issuer ${each.subject}`} ${fault}`;
-  }
-  return undefined;
+export interface Fault {
+  /** `time`: it will pass, or has passed. `form`: it never was a chain. `untold`: whether it was revoked cannot be told. */
+  readonly kind: 'time' | 'revoked' | 'untold' | 'form';
+  readonly why: string;
+  /** Of the certificate itself, and not of an issuer. */
+  readonly isOwn: boolean;
+  /** The id of the key that was revoked here. */
+  readonly keyId?: string;
 }
 
-function commonFaultOf(each: Certificate, trust: Trust, now: number): string | undefined {
-  if (now < each.fromMs) return `is not valid before ${new Date(each.fromMs).toISOString()}`;
-  if (now > each.toMs) return `expired at ${new Date(each.toMs).toISOString()}`;
-  if (trust.revoked.has(each.keyId)) return `has a key that was revoked here (${each.keyId})`;
-  if (each.strange.length === 0) return undefined;
-  return `has a critical extension that is not understood (${each.strange.join(', ')})`;
+type MaybeFault = Omit<Fault, 'isOwn'> | undefined;
+
+/** All that is wrong in a chain, in the order in which it is told. */
+function faultsOf(chain: readonly Certificate[], trust: Trust, now: number): readonly Fault[] {
+  return chain.flatMap((each, at) => {
+    const isOwn = at === 0;
+    const found = [
+      timeFaultOf(each, now),
+      keyFaultOf(each, trust),
+      form(strangeFaultOf(each)),
+      form(isOwn ? signerFaultOf(each) : authorityFaultOf(chain, at, trust)),
+      form(signatureFaultOf(chain, at)),
+      crlFaultOf(chain, at, trust),
+    ];
+    const whose = isOwn ? 'the certificate' : `its issuer ${each.subject}`;
+    return found
+      .filter((fault) => fault !== undefined)
+      .map((fault) => ({ ...fault, isOwn, why: `${whose} ${fault.why}` }));
+  });
+}
+
+const form = (why: string | undefined): MaybeFault =>
+  why === undefined ? why : { kind: 'form', why };
+
+function timeFaultOf({ fromMs, toMs }: Certificate, now: number): MaybeFault {
+  const at = (ms: number) => new Date(ms).toISOString();
+  if (now < fromMs) return { kind: 'time', why: `is not valid before ${at(fromMs)}` };
+  return now > toMs ? { kind: 'time', why: `expired at ${at(toMs)}` } : undefined;
+}
+
+function keyFaultOf({ keyId }: Certificate, { revoked }: Trust): MaybeFault {
+  if (!revoked.has(keyId)) return undefined;
+  return { kind: 'revoked', why: `has a key that was revoked here (${keyId})`, keyId };
+}
+
+function crlFaultOf(chain: readonly Certificate[], at: number, { crls }: Trust): MaybeFault {
+  const found = revocationOf(chain, at, crls);
+  return found && { kind: found.isTold ? 'revoked' : 'untold', why: found.why };
+}
+
+function strangeFaultOf({ strange }: Certificate): string | undefined {
+  if (strange.length === 0) return undefined;
+  return `has a critical extension that is not understood (${strange.join(', ')})`;
 }
 
 function signerFaultOf({ usage }: Certificate): string | undefined {

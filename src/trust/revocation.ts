@@ -3,21 +3,31 @@
 import { type Certificate, isIssuedBy } from './certificate.ts';
 import { type Crl, isSignedBy } from './crl.ts';
 
+/** `isTold`: a CRL that can be relied on has it; else what a CRL would say is not known. */
+export interface Revocation {
+  readonly isTold: boolean;
+  readonly why: string;
+}
+
 /** Why one of a chain must not be trusted by its issuer's CRLs; undefined: they do not say so, or there is none. */
 export function revocationOf(
   chain: readonly Certificate[],
   at: number,
   crls: readonly Crl[],
-): string | undefined {
+): Revocation | undefined {
   const { issuer, serial } = chain[at] as Certificate;
   const { all, good } = crlsOf(chain, at, crls);
-  if (all.length === 0) return undefined;
+  if (good.some((crl) => crl.strange.length === 0 && crl.revoked.has(serial)))
+    return { isTold: true, why: `was revoked by its issuer (${issuer}), as the CRL says` };
+  const untold = (why: string) => ({
+    isTold: false,
+    why: `has an issuer (${issuer}) whose CRL ${why}`,
+  });
   const strange = all.flatMap((crl) => crl.strange);
   if (strange.length > 0)
-    return `has an issuer (${issuer}) whose CRL has a critical extension that is not understood (${strange.join(', ')})`;
-  if (good.length === 0) return `has an issuer (${issuer}) whose CRL is not signed by it`;
-  if (!good.some((crl) => crl.revoked.has(serial))) return undefined;
-  return `was revoked by its issuer (${issuer}), as the CRL says`;
+    return untold(`has a critical extension that is not understood (${strange.join(', ')})`);
+  if (all.length > 0 && good.length === 0) return untold('is not signed by it');
+  return undefined;
 }
 
 /** The issuers in a chain all of whose CRLs should have been followed by newer ones. */

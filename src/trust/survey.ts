@@ -6,7 +6,7 @@ import type { TrustAnswer, TrustCertificate, TrustCrl, TrustProblem } from '../w
 import type { Certificate } from './certificate.ts';
 import { judgeChain, type Trust } from './chain.ts';
 import type { Crl } from './crl.ts';
-import { toUuid } from './plan-signature.ts';
+import { uuidOfFile } from './reach-folder.ts';
 import { describeKey } from './signature.ts';
 import {
   ANCHORS,
@@ -96,12 +96,6 @@ function certificatesOf(
   const told = { file, ...certificateFacts(one) };
   if (trust === undefined || uuid === undefined) return [told];
   return [{ ...told, uuid, verdict: verdictOf(uuid, one, more, trust, now) }];
-}
-
-/** Only a name as a plan looks for it. */
-function uuidOfFile(file: string): string | undefined {
-  const name = path.basename(file, '.pem');
-  return toUuid(name) === name ? name : undefined;
 }
 
 export function certificateFacts(certificate: Certificate): Omit<TrustCertificate, 'file'> {

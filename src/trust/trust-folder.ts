@@ -36,27 +36,41 @@ export function certificateFolder(folder: string): FindCertificate {
  * @throws OperatingError `corrupt`, or whatever keeps it from being read
  */
 export async function readTrust(settings: TrustSettings): Promise<Trust> {
+  const { trust, broken } = await lookAtTrust(settings);
+  if (broken !== undefined) throw broken;
+  return trust;
+}
+
+/** The same; `broken`: of a CRL that is none, which is not in `trust`. @throws OperatingError: it cannot be read */
+export async function lookAtTrust(
+  settings: TrustSettings,
+): Promise<{ readonly trust: Trust; readonly broken?: OperatingError }> {
   const { folder, isPathLengthNeeded } = settings;
   const anchors = await filesIn(path.join(folder, ANCHORS));
   const isChainNeeded = settings.isChainNeeded || anchors.length > 0;
   const between = isChainNeeded ? await filesIn(folder, '.pem') : [];
-  const crls = (await filesIn(path.join(folder, CRLS))).flatMap((each) => {
-    const found = parsedCrls(each.bytes);
-    if (found.kind === 'crls') return found.all;
-    const hint =
-      'siphon trust list tells what is there. Remove the file, or put a CRL in its place.';
-    const why = `it is no CRL: ${found.why}`;
-    throw new OperatingError({ code: 'corrupt', op: 'read trust', subject: each.file, why, hint });
+  const lists = (await filesIn(path.join(folder, CRLS))).map(({ file, bytes }) => {
+    return { file, found: parsedCrls(bytes) };
   });
+  const [broken] = lists.flatMap(({ file, found }) =>
+    found.kind === 'none' ? [noCrl(file, found.why)] : [],
+  );
   const revoked = await namesIn(path.join(folder, REVOKED));
-  return {
+  const trust = {
     anchors: anchors.flatMap(certificatesOf),
     intermediates: between.flatMap(certificatesOf),
-    crls,
+    crls: lists.flatMap(({ found }) => (found.kind === 'crls' ? found.all : [])),
     revoked: new Set(revoked),
     isChainNeeded,
     isPathLengthNeeded,
   };
+  return { trust, ...(broken && { broken }) };
+}
+
+function noCrl(file: string, what: string): OperatingError {
+  const hint = 'siphon trust list tells what is there. Remove the file, or put a CRL in its place.';
+  const why = `it is no CRL: ${what}`;
+  return new OperatingError({ code: 'corrupt', op: 'read trust', subject: file, why, hint });
 }
 
 export interface TrustFile {

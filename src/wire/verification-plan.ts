@@ -40,6 +40,16 @@ export interface ExpectedSignature {
 export const signatureId = (it: ExpectedSignature): string =>
   [it.keyType, it.hash, it.certificate, it.signature, it.publicKeyPem].join(' ');
 
+/** What of it is told again: which certificate, and by which key. undefined: it is no such text. */
+export function parseSignatureId(
+  text: string,
+): Pick<ExpectedSignature, 'keyType' | 'certificate' | 'publicKeyPem'> | undefined {
+  const [keyType, , certificate, , ...pem] = text.split(' ');
+  const type = SIGNATURE_KEY_TYPES.find((each) => each === keyType);
+  if (type === undefined || certificate === undefined || pem.length === 0) return undefined;
+  return { keyType: type, certificate, publicKeyPem: pem.join(' ') };
+}
+
 /** What a manifest's file may have at most: the table of an image with 1 TiB of data, twice in base64. */
 export const MANIFEST_BYTES_MAX = 16 * 1024 ** 2;
 

@@ -1,6 +1,6 @@
 // Chains of certificates and CRLs, made by the openssl command (3.0 and later).
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { SignatureKeyType } from '../../src/wire/verification-plan.ts';
 import { makeKey, openssl } from './signers.ts';
@@ -23,6 +23,8 @@ export interface Wish {
   readonly days?: number;
   readonly hash?: string;
   readonly serial?: number;
+  /** Else a key is made. */
+  readonly keyOf?: Holder;
 }
 
 export const CA = (pathLength?: number): string[] => [
@@ -42,7 +44,8 @@ export async function makeHolder(folder: string, name: string, wish: Wish): Prom
   const file = (suffix: string) => path.join(folder, `${name}.${suffix}`);
   const holder = { name, key: file('key'), certificate: file('pem') };
   const { issuer, type = 'ECC_SECP384R1', subject = name, days = 100, hash = 'sha256' } = wish;
-  await makeKey(type, holder.key);
+  if (wish.keyOf === undefined) await makeKey(type, holder.key);
+  else await copyFile(wish.keyOf.key, holder.key);
   const request = ['req', '-new', '-key', holder.key, '-subj', `/CN=${subject}`];
   await openssl(...request, '-out', file('csr'));
   await writeFile(file('ext'), `${wish.extensions.join('\n')}\n`);

@@ -13,10 +13,17 @@ import { OperatingError } from '../wire/errors.ts';
 import type { JobProgress } from '../wire/journal.ts';
 import type { Quarantined } from '../wire/quarantine-api.ts';
 import { formatSource, parseSource } from '../wire/source.ts';
-import type { DiskFormat, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
+import type {
+  DiskFormat,
+  SourceFacts,
+  SourceIds,
+  SourceName,
+  Suspicion,
+} from '../wire/vocabulary.ts';
 import type { BaseRow } from './catalogue/bases.ts';
 import { basesOf, type ChainReaders, type DiskChain } from './chain.ts';
 import { chainReaders } from './chain-readers.ts';
+import { applyDoubts, type DoubtChange, type JudgeBase } from './doubts.ts';
 import type { EvictDecision, EvictWish } from './evict.ts';
 import { Evictor } from './evict-run.ts';
 import { checkFile, type FileCheck } from './file-check.ts';
@@ -30,13 +37,14 @@ import { type Recovery, recover } from './recover.ts';
 import { noBase, severalBases } from './refusals.ts';
 import { basesNamed } from './selector.ts';
 import { formatOfFill } from './source-format.ts';
+import { type DoubtKind, suspicionOf } from './suspicion.ts';
 import type { TableWork } from './table.ts';
 import { type BaseView, viewWithPath } from './view.ts';
 
 /** What is known of a base, from memory. `format` is the suffix of the file that is there. */
 export type Presence =
   | { readonly kind: 'ready'; readonly format: DiskFormat }
-  | { readonly kind: 'suspect'; readonly why: string }
+  | { readonly kind: 'suspect'; readonly suspicion: Suspicion }
   | { readonly kind: 'filling'; readonly jobId?: string; readonly progress?: JobProgress }
   | { readonly kind: 'absent' };
 
@@ -74,6 +82,12 @@ export interface Cache {
   missing(): BaseIdentity[];
   /** The cache folder's watcher saw something at this path. undefined: it is no base that is at rest. */
   look(path: string): Promise<FileCheck | undefined>;
+  /** Makes suspect, or ready again, what `judge` says of the bases that are at rest: of all, or of these. @throws OperatingError */
+  doubt<K extends DoubtKind>(
+    kind: K,
+    judge: JudgeBase<K>,
+    ids?: readonly string[],
+  ): Promise<readonly DoubtChange[]>;
   usage(): Usage;
   /** Returns once no fill waits or runs; the journal's stop ends them early. */
   settled(): Promise<void>;
@@ -180,7 +194,7 @@ class CacheOfParts implements Cache {
     const filling = this.#filler.filling(id);
     if (filling !== undefined) return { kind: 'filling', ...filling };
     if (row?.state !== 'suspect') return { kind: 'absent' };
-    return { kind: 'suspect', why: row.problem ?? 'it could not be told why' };
+    return { kind: 'suspect', suspicion: suspicionOf(row.problem) };
   }
 
   basesOf(domain: Domain): Promise<DiskChain[]> {
@@ -201,6 +215,14 @@ class CacheOfParts implements Cache {
     const isAtRest = row?.state === 'ready' || row?.state === 'suspect';
     if (!isAtRest || row.format !== identity.format) return undefined;
     return checkFile(this.#parts, row);
+  }
+
+  doubt<K extends DoubtKind>(
+    kind: K,
+    judge: JudgeBase<K>,
+    ids?: readonly string[],
+  ): Promise<readonly DoubtChange[]> {
+    return applyDoubts(this.#parts, kind, judge, ids);
   }
 
   usage(): Usage {

@@ -17,6 +17,9 @@ export type BaseEvent =
   | 'adopted'
   /** The file is not what it was, or its source is not what it must be. */
   | 'damaged'
+  /** Nothing that is trusted vouches for it any more; that is so no longer. Its bytes are as they were. */
+  | 'doubted'
+  | 'absolved'
   /** The file is gone, and not by siphon. */
   | 'lost'
   | 'evict-begun'
@@ -34,8 +37,15 @@ export const TRANSITIONS: Readonly<
 > = {
   absent: { reserve: 'filling', adopted: 'ready' },
   filling: { published: 'ready', failed: 'absent', 'refill-failed': 'suspect' },
-  ready: { damaged: 'suspect', lost: 'absent', 'evict-begun': 'evicting' },
-  suspect: { reserve: 'filling', damaged: 'suspect', lost: 'absent', 'evict-begun': 'evicting' },
+  ready: { damaged: 'suspect', doubted: 'suspect', lost: 'absent', 'evict-begun': 'evicting' },
+  suspect: {
+    reserve: 'filling',
+    damaged: 'suspect',
+    doubted: 'suspect',
+    absolved: 'ready',
+    lost: 'absent',
+    'evict-begun': 'evicting',
+  },
   evicting: { evicted: 'absent', kept: 'ready', 'kept-suspect': 'suspect' },
 };
 

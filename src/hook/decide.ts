@@ -9,10 +9,15 @@ import type { HookOperation } from './events.ts';
 export type BaseState =
   | { readonly state: 'present' }
   /** Its fill has not begun: Ceph has not told yet what its source is. */
-  | { readonly state: 'unanswered' }
+  | { readonly state: 'unanswered'; readonly doubt?: string }
   | { readonly state: 'filling'; readonly progress?: JobProgress }
-  /** Not there, or not usable, and its fill ended so. */
-  | { readonly state: 'failed'; readonly isSuspect: boolean; readonly error: WireError };
+  /** Not there, or not usable, and its fill ended so. `doubt`: nothing that is trusted vouches for it any more. */
+  | {
+      readonly state: 'failed';
+      readonly isSuspect: boolean;
+      readonly doubt?: string;
+      readonly error: WireError;
+    };
 export type BaseFact = BaseState & {
   readonly id: string;
   readonly target: string;
@@ -57,15 +62,24 @@ type Failed = BaseFact & { readonly state: 'failed' };
 function failedText(base: Failed): string {
   const { why, hint, code } = base.error;
   if (code === 'unavailable') return unavailableText(base);
-  const state = base.isSuspect ? 'is damaged and could not be filled again' : 'is not here';
+  const state = stateText(base, 'could not');
   const advice = hint === undefined ? '' : `. ${hint}`;
   return `siphon: base for disk ${base.target} (${base.name}) ${state}: ${why ?? code}${advice}`;
 }
 
-function unavailableText({ target, name, isSuspect, error }: Failed): string {
+const doubtText = (doubt: string): string => `is not trusted any more (${doubt})`;
+
+function stateText({ isSuspect, doubt }: Failed, could: 'could not' | 'cannot'): string {
+  if (!isSuspect) return 'is not here';
+  const again = could === 'cannot' ? 'cannot be filled again now' : 'could not be filled again';
+  return `${doubt === undefined ? 'is damaged' : doubtText(doubt)} and ${again}`;
+}
+
+function unavailableText(base: Failed): string {
+  const { target, name, isSuspect, error } = base;
   const { op, subject, why, hint } = error;
   const advice = hint === undefined ? '' : `. ${hint}`;
-  const state = isSuspect ? 'is damaged and cannot be filled again now' : 'cannot be filled now';
+  const state = isSuspect ? stateText(base, 'cannot') : 'cannot be filled now';
   const cause = `${op}: ${subject}: ${why ?? 'no answer'}`;
   return (
     `siphon: base for disk ${target} (${name}) ${state}: ${cause}; ` +
@@ -73,10 +87,11 @@ function unavailableText({ target, name, isSuspect, error }: Failed): string {
   );
 }
 
-function unansweredText({ target, name }: BaseFact): string {
+function unansweredText({ target, name, doubt }: BaseFact & { readonly doubt?: string }): string {
   const why = 'no monitor or OSD of its Ceph cluster has answered yet';
+  const state = doubt === undefined ? '' : `${doubtText(doubt)}, and `;
   return (
-    `siphon: base for disk ${target} (${name}) cannot be filled now: ${why}; ` +
+    `siphon: base for disk ${target} (${name}) ${state}cannot be filled now: ${why}; ` +
     'nothing was changed; try again when it answers (siphon status tells)'
   );
 }

@@ -10,7 +10,7 @@ import {
   type Verdict,
 } from './decide.ts';
 import type { StartEvent } from './events.ts';
-import type { BasesPort, DiskNeeds, HookLog, RunningFill } from './ports.ts';
+import type { BaseStanding, BasesPort, DiskNeeds, HookLog, RunningFill } from './ports.ts';
 
 export interface EnsureParts {
   readonly bases: BasesPort;
@@ -84,7 +84,7 @@ export async function walkChains(
 /** A fill that this call waits for. */
 interface Awaited {
   readonly fill: RunningFill;
-  readonly isSuspect: boolean;
+  readonly standing: BaseStanding;
   readonly settled: Promise<void>;
   outcome?: { readonly error: WireError | undefined };
 }
@@ -94,16 +94,16 @@ function startFills(bases: BasesPort, needs: readonly DiskNeeds[]): ReadonlyMap<
   for (const id of idsOf(needs)) {
     const standing = bases.standingOf(id);
     if (standing.kind === 'present') continue;
-    fills.set(id, awaitFill(bases.fill(id), standing.kind === 'suspect'));
+    fills.set(id, awaitFill(bases.fill(id), standing));
   }
   return fills;
 }
 
-function awaitFill(fill: RunningFill, isSuspect: boolean): Awaited {
+function awaitFill(fill: RunningFill, standing: BaseStanding): Awaited {
   const settled = fill.ended.then((error) => {
     awaited.outcome = { error };
   });
-  const awaited: Awaited = { fill, isSuspect, settled };
+  const awaited: Awaited = { fill, standing, settled };
   return awaited;
 }
 
@@ -118,10 +118,13 @@ function factsOf(
 
 function stateOf(awaited: Awaited | undefined): BaseState {
   if (awaited === undefined) return { state: 'present' };
-  const { fill, outcome, isSuspect } = awaited;
-  if (outcome?.error !== undefined) return { state: 'failed', isSuspect, error: outcome.error };
+  const { fill, outcome, standing } = awaited;
+  const isSuspect = standing.kind === 'suspect';
+  const doubt = isSuspect && standing.doubt !== undefined && { doubt: standing.doubt };
+  if (outcome?.error !== undefined)
+    return { state: 'failed', isSuspect, ...doubt, error: outcome.error };
   if (outcome !== undefined) return { state: 'present' };
-  if (!fill.isResolved()) return { state: 'unanswered' };
+  if (!fill.isResolved()) return { state: 'unanswered', ...doubt };
   const progress = fill.progress();
   return { state: 'filling', ...(progress === undefined ? {} : { progress }) };
 }

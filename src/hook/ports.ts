@@ -25,7 +25,8 @@ export interface DiskNeeds {
 export type BaseStanding =
   | { readonly kind: 'present' }
   /** Its bytes are not what they must be, and it is still under its path. */
-  | { readonly kind: 'suspect' }
+  /** `doubt`: its bytes are as they were, and nothing that is trusted vouches for them any more. */
+  | { readonly kind: 'suspect'; readonly doubt?: string }
   | { readonly kind: 'absent' };
 
 /** A fill that somebody started. Leaving it does not end it. */

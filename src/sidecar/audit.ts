@@ -60,6 +60,12 @@ export function createAudit(log: Logger): Audit {
   };
 }
 
+/** What siphond changes by itself, because of what others changed: of several bases at once. */
+export function auditOwn(log: Logger, what: 'doubt' | 'absolve', told: object): void {
+  const lines = log.child({ audit: true }, { level: 'info' });
+  lines.info({ who: { self: 'siphond' }, what, ...told, result: 'done' }, 'change');
+}
+
 function resultOf(result: unknown): { readonly result: string; readonly job?: string } {
   const { kind, id } = (result ?? {}) as { kind?: unknown; id?: unknown };
   return kind === 'job' && typeof id === 'string'

@@ -22,6 +22,7 @@ import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import type { Reload } from './reload.ts';
 import { type Spool, spoolFolders } from './spool.ts';
+import { applyReach } from './trust/reach.ts';
 import { createTrustLook } from './trust/watch.ts';
 import { createFollower, watchFolder } from './watch.ts';
 
@@ -44,6 +45,8 @@ export interface Background {
   readonly onHangup: (listener: () => void) => void;
   /** Calls back at each of libvirt's events. */
   readonly onLibvirt: (hear: (event: LibvirtEvent) => void) => void;
+  /** Calls back after each fill: what was revoked while it ran counts for it, too. */
+  readonly onFilled: (hear: () => void) => void;
   readonly pauses: Pauses;
   readonly clusters: { readonly all: readonly Cluster[] };
 }
@@ -163,7 +166,7 @@ function startPolicies(
 const TRUST_EVERY_MS = 60_000;
 
 function startTrustLook(
-  { config, log, reload }: Background,
+  { cache, config, log, reload, onFilled }: Background,
   life: AsyncDisposableStack,
   start: StartLoop,
 ): void {
@@ -174,9 +177,11 @@ function startTrustLook(
     // Watching would make it, and it is root's.
     if (await isFolder(folder)) await follower.follow(folder);
     await look();
+    await applyReach({ config, cache, log });
   };
   const loop = start('trust folder', work, { everyMs: TRUST_EVERY_MS });
   reload.onTaken(() => loop.poke());
+  onFilled(() => loop.poke());
   loop.poke();
 }
 

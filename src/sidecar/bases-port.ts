@@ -38,7 +38,10 @@ export function createBasesPort(parts: BasesPortParts): DomainBases {
     standingOf(id) {
       const { ids, format } = identityOf(id);
       const presence = cache.presence(ids);
-      if (presence.kind === 'suspect') return { kind: 'suspect' };
+      if (presence.kind === 'suspect') {
+        const { of, why } = presence.suspicion;
+        return { kind: 'suspect', ...(of !== 'bytes' && { doubt: why }) };
+      }
       return {
         kind: presence.kind === 'ready' && presence.format === format ? 'present' : 'absent',
       };

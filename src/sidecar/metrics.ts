@@ -5,7 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StatusAnswer } from '../wire/api.ts';
 import { JOB_KINDS, type JobProgress, type JobRecord } from '../wire/journal.ts';
 import { PAUSABLE } from '../wire/pause.ts';
-import type { Base, BaseState, SnapshotSet } from '../wire/vocabulary.ts';
+import type { Base, BaseState, SnapshotSet, Suspicion } from '../wire/vocabulary.ts';
 import type { WorkerRole } from '../wire/worker-protocol.ts';
 import {
   ASKERS,
@@ -234,10 +234,16 @@ function addSiphondGauges(add: Add): void {
 
 const BASE_STATES: readonly BaseState[] = ['filling', 'ready', 'suspect', 'evicting'];
 
+const SUSPICIONS: readonly Suspicion['of'][] = ['bytes', 'revoked', 'deactivated'];
+
 function addCacheGauges(add: Add): void {
   add('siphon_bases', 'Bases by state.', ['state'], ({ bases }, set) => {
     for (const state of BASE_STATES)
       set(bases.filter((base) => base.state === state).length, { state });
+  });
+  add('siphon_suspect_bases', 'Suspect bases by what is suspect.', ['of'], ({ bases }, set) => {
+    for (const of of SUSPICIONS)
+      set(bases.filter(({ suspicion }) => suspicion?.of === of).length, { of });
   });
   add('siphon_bases_unverified', 'Bases that nothing verified.', [], ({ status }, set) =>
     set(status.trust.unverified),

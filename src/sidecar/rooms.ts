@@ -36,6 +36,7 @@ import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import { openPublishing } from './publishing.ts';
 import { readStateFile } from './state-files.ts';
+import { applyReachAtStart } from './trust/reach.ts';
 import { libvirtProgram, workerProgram } from './worker-program.ts';
 
 /** What one fill may take: 8 TiB at 200 MiB/s. */
@@ -118,7 +119,9 @@ export async function openCache(
     },
     ...worldAt(path),
   });
-  return { cache, recovery: await cache.recover() };
+  const recovery = await cache.recover();
+  await applyReachAtStart({ config, cache, log });
+  return { cache, recovery };
 }
 
 /** What planning needs to know of trust, as it is now. */

@@ -19,6 +19,7 @@ import { lockState } from './lock.ts';
 import { type Loop, RETRY_MS, SETTLE_EVENTS_MS, startLoop } from './loop.ts';
 import { trustedKeys } from './manifests.ts';
 import { createMetrics } from './metrics.ts';
+import type { Counts } from './metrics-port.ts';
 import { openPauses } from './pause.ts';
 import { openPolicies } from './policies.ts';
 import { openProofs } from './proofs.ts';
@@ -70,7 +71,8 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const catalogue = life.use(openCatalogue(config.state.path));
   const metrics = createMetrics();
   const { counts } = metrics;
-  const journal = openJournal({ rows: catalogue.jobs, log, onEnd: counts.jobEnded });
+  const { onEnd, onFilled } = hearFills(counts);
+  const journal = openJournal({ rows: catalogue.jobs, log, onEnd });
   const pauses = openPauses({ shelf: catalogue.pauses, log, now: Date.now });
   const warn = (text: string) => log.warn(text);
   const fillGroup = openFillGroup({ limits: () => config.fills, warn });
@@ -121,10 +123,25 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   life.use(startWatchdog({ whyUnwell: () => workers.whyStuck(), warn }));
   const schedules = openSchedules(stores, workers, policies, snapshots);
   const onLibvirt: Background['onLibvirt'] = (hear) => void listeners.push(hear);
-  const late = { ...rooms, schedules, configFile, onHangup, onLibvirt };
+  const late = { ...rooms, schedules, configFile, onHangup, onLibvirt, onFilled };
   await startBackground({ config, log, ...late }, life);
   life.defer(() => finishSets(snapshots).then(() => journal.stop()));
   return life.move();
+}
+
+/** The counts of jobs that end, and others who want to know when it was a fill. */
+function hearFills(counts: Pick<Counts, 'jobEnded'>): {
+  readonly onEnd: Counts['jobEnded'];
+  readonly onFilled: Background['onFilled'];
+} {
+  const listeners: (() => void)[] = [];
+  return {
+    onEnd(record, readBytes) {
+      counts.jobEnded(record, readBytes);
+      if (record.kind === 'fill') for (const hear of listeners) hear();
+    },
+    onFilled: (hear) => void listeners.push(hear),
+  };
 }
 
 /** Nobody waits any more for a start, an export or a table that siphond's end cut off: the operator asks again. */

@@ -1,7 +1,7 @@
 // GET /v1/status: what siphond knows, and a question to each cluster that no answer holds up for long.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { type BaseView, type Cache, isReadOnlyMount } from '../cache/index.ts';
+import { type Cache, isReadOnlyMount } from '../cache/index.ts';
 import { METADATA_NAMESPACE } from '../domain/domain.ts';
 import { problemOf } from '../snapshot/evaluate.ts';
 import type { FillGroup } from '../systemd/fill-group.ts';
@@ -18,6 +18,7 @@ import type { Config } from './config/load.ts';
 import type { Inventory, Wished } from './domains.ts';
 import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
+import { suspectProblems } from './suspects.ts';
 
 /** A cluster that has not answered by then is told as unavailable; the question goes on, to its own deadline. */
 const CLUSTER_MS_MAX = 2000;
@@ -66,7 +67,7 @@ export async function readStatus(parts: StatusParts): Promise<StatusAnswer> {
     spooled,
     problems: [
       ...(isMountedReadOnly ? [] : [notMounted(config.cache)]),
-      ...bases.filter((base) => base.state === 'suspect').map(suspect),
+      ...suspectProblems(bases),
       ...parts.policies.problems,
       ...parts.inventory.wishes().flatMap((each) => unreadable(each, parts.policies.current)),
       ...parts.reload.problems,
@@ -125,11 +126,4 @@ function unreadable({ name, wish }: Wished, policies: readonly Policy[]): readon
   if (problem === undefined) return [];
   const what = `its metadata (${METADATA_NAMESPACE}): ${problem}; the policies apply, and it is not held for a set`;
   return [{ where: `domain ${name}`, what }];
-}
-
-function suspect({ path }: BaseView): Problem {
-  return {
-    where: path,
-    what: 'this base is suspect: its bytes, and what is recorded or said of them, do not agree',
-  };
 }

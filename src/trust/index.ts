@@ -12,7 +12,6 @@ export { type FindCertificate, toUuid } from './plan-signature.ts';
 export { REQUIREMENTS, ruleText, standingOf, type TrustRule } from './policy.ts';
 export {
   createReach,
-  type Loss,
   type ProvenBase,
   proofText,
   type Reach,

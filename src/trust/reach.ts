@@ -1,6 +1,7 @@
 // Revocation's reach: which bases that are here have lost what vouched for them, as the trust folder is now. Facts in, verdict out.
 
 import { createHash, createPublicKey } from 'node:crypto';
+import type { ProofLoss } from '../wire/trust-api.ts';
 import { isProof, parseSignatureId } from '../wire/verification-plan.ts';
 import type { Base, VerifiedBy } from '../wire/vocabulary.ts';
 import type { Certificate } from './certificate.ts';
@@ -23,33 +24,23 @@ export interface ReachFacts {
   readonly now: number;
 }
 
-/** A proof that counts no more. */
-export interface Loss {
-  readonly proof: VerifiedBy;
-  readonly why: string;
-  /** What is in `revoked/`: a UUID, or the id of a key. Absent: a CRL has it. */
-  readonly by?: string;
-  /** Of an issuer, or by one: only a chain tells of it. */
-  readonly isByChain: boolean;
-}
-
 export type Standing =
   | { readonly kind: 'stands' }
-  | { readonly kind: 'lost'; readonly loss: Loss }
+  | { readonly kind: 'lost'; readonly loss: ProofLoss }
   /** It may have been revoked: nothing follows from that, neither one way nor the other. */
   | { readonly kind: 'untold'; readonly why: string };
 
 export type Reached =
   /** What vouched for it does so still, or enough of it. */
   | { readonly kind: 'stands' }
-  | { readonly kind: 'lost'; readonly why: string; readonly losses: readonly Loss[] }
+  | { readonly kind: 'lost'; readonly why: string; readonly losses: readonly ProofLoss[] }
   | { readonly kind: 'untold'; readonly why: string };
 
 export interface Reach {
   /** `before`: what it had lost by then. A revocation that is still there is not forgotten with the certificate that it was of. */
-  of(base: ProvenBase, before?: readonly Loss[]): Reached;
+  of(base: ProvenBase, before?: readonly ProofLoss[]): Reached;
   /** Each way by which one of a base's proofs stands; of a signature one for each key that made it. */
-  ofProof(base: ProvenBase, proof: VerifiedBy, before?: readonly Loss[]): Standing;
+  ofProof(base: ProvenBase, proof: VerifiedBy, before?: readonly ProofLoss[]): Standing;
   /** Whether a proof of a base is by this certificate or key, or by one below it. */
   dependsOn(base: ProvenBase, proof: VerifiedBy, token: string): boolean;
 }
@@ -158,7 +149,7 @@ function withProof(standing: Standing, proof: VerifiedBy): Standing {
 }
 
 /** `now`: it is not lost any more, as far as the folder tells. */
-function remembering(was: Loss, now: Standing, { revoked, isChainNeeded }: Trust): Standing {
+function remembering(was: ProofLoss, now: Standing, { revoked, isChainNeeded }: Trust): Standing {
   if (was.by !== undefined && revoked.has(was.by)) return { kind: 'lost', loss: was };
   const isForgotten = was.isByChain && !isChainNeeded;
   return isForgotten ? { kind: 'untold', why: `no chain tells whether ${was.why}` } : now;

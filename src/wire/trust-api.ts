@@ -1,5 +1,7 @@
 // What is said of trust: how siphond's bases stand to the rules, and what the trust folder holds (`siphon trust`).
 
+import type { VerifiedBy } from './vocabulary.ts';
+
 export interface TrustStanding {
   /** Bases that nothing verified. */
   readonly unverified: number;
@@ -9,6 +11,16 @@ export interface TrustStanding {
   readonly refused: readonly { readonly rule: number; readonly bases: number }[];
   /** Of the trust folder: a CRL that is overdue, a file that is not what it should be. */
   readonly problems: readonly TrustProblem[];
+}
+
+/** A proof of a base that counts no more. */
+export interface ProofLoss {
+  readonly proof: VerifiedBy;
+  readonly why: string;
+  /** What is in `revoked/`: a UUID, or the id of a key. Absent: a CRL has it. */
+  readonly by?: string;
+  /** Of an issuer, or by one: only a chain tells of it. */
+  readonly isByChain: boolean;
 }
 
 export interface TrustProblem {

@@ -83,6 +83,15 @@ export type VerifiedBy =
 
 export type BaseState = 'filling' | 'ready' | 'suspect' | 'evicting';
 
+/**
+ * Why it is suspect. `bytes`: they are not what they must be. Else they are as they were, and what vouched for them was `revoked`, or their image was
+ * `deactivated`.
+ */
+export interface Suspicion {
+  readonly of: 'bytes' | 'revoked' | 'deactivated';
+  readonly why: string;
+}
+
 /** A base as the catalogue claims it. Times are ms since the epoch; sizes in bytes. */
 export interface Base {
   /** `FSID/POOLID[.NAMESPACE]/IMAGEID@SNAPID`, the base's path without its root and suffix. */
@@ -90,6 +99,8 @@ export interface Base {
   readonly ids: SourceIds;
   readonly name: SourceName;
   readonly state: BaseState;
+  /** Of one that is suspect. */
+  readonly suspicion?: Suspicion;
   /** The file's own format: what a `-F` or `<format>` must say. */
   readonly format: DiskFormat;
   /** The format of the source's bytes. */

@@ -14,7 +14,7 @@ export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
   readonly signatures: readonly string[];
   /** Its file as it was published; undefined before that. */
   readonly file?: FileFacts;
-  /** Why it is suspect. */
+  /** Why it is suspect: suspicion.ts reads it. */
   readonly problem?: string | undefined;
 }
 
@@ -33,6 +33,8 @@ export interface BaseShelf {
   enter(event: 'reserve' | 'adopted', row: Omit<BaseRow, 'state'>): BaseRow;
   /** Moves a base by the table of states. undefined: its row is gone now. Asserts that it may. */
   move(id: string, event: BaseEvent, change?: Partial<BaseRow>): BaseRow | undefined;
+  /** Makes several suspect at once, on disk together. */
+  doubt(found: readonly { readonly id: string; readonly problem: string }[]): void;
   /** Changes facts of a base that is there, not its state. */
   amend(id: string, change: Partial<Omit<BaseRow, 'id' | 'state'>>): BaseRow;
 }
@@ -79,6 +81,9 @@ export function openBases(db: Db, path: string, tables: TableShelf): BaseShelf {
   const insert = db.prepare<Stored>(
     `INSERT OR REPLACE INTO bases (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map((each) => `@${each}`).join(', ')})`,
   );
+  const insertAll = db.transaction((all: readonly Stored[]) => {
+    for (const each of all) insert.run(each);
+  });
   const remove = db.prepare<[string]>('DELETE FROM bases WHERE id = ?');
   const rows = new Map<string, BaseRow>();
   for (const stored of db.prepare<[], Stored>('SELECT * FROM bases').iterate()) {
@@ -120,12 +125,23 @@ export function openBases(db: Db, path: string, tables: TableShelf): BaseShelf {
       dropTable(row.chunkTable?.sha256);
       return undefined;
     },
+    doubt(found) {
+      const next = found.map(({ id, problem }) => doubtedRow(rows.get(id), problem));
+      onCatalogue('record bases', path, () => insertAll(next.map(storedOf)));
+      for (const row of next) rows.set(row.id, row);
+    },
     amend(id, change) {
       const row = rows.get(id);
       assert(row !== undefined, `base ${id} is not in the catalogue`);
       return put({ ...row, ...change }, change.chunkTable);
     },
   };
+}
+
+function doubtedRow(row: BaseRow | undefined, problem: string): BaseRow {
+  const verdict = transition(row?.state ?? 'absent', 'doubted');
+  assert(row !== undefined && verdict.kind === 'to' && verdict.state === 'suspect');
+  return { ...row, state: verdict.state, problem };
 }
 
 function storedOf(row: BaseRow): Stored {

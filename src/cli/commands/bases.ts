@@ -115,7 +115,7 @@ async function get(selector: string, options: JsonOption): Promise<void> {
       ['base', base.id],
       ['path', base.path],
       ['source', formatSource(base.name)],
-      ['state', base.state],
+      ['state', stateOf(base)],
       [
         'format',
         base.format === base.sourceFormat
@@ -137,6 +137,10 @@ async function get(selector: string, options: JsonOption): Promise<void> {
       ),
     ]),
   );
+}
+
+function stateOf({ state, suspicion }: Base): string {
+  return suspicion === undefined ? state : `${state}: ${suspicion.why}`;
 }
 
 function checked(verification: Verification): string {

@@ -96,6 +96,7 @@ export type SiphondFacts =
   | {
       readonly kind: 'answers';
       readonly status: StatusAnswer;
+      /** Those whose bytes are in question: what is said of the others is among the problems. */
       readonly suspects: readonly string[];
     }
   | { readonly kind: 'silent'; readonly why: string };

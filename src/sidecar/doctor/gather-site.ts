@@ -101,7 +101,9 @@ export async function gatherSiphond(config: Config): Promise<SiphondFacts & Know
       getJson<StatusAnswer>(socket, '/v1/status'),
       getJson<BasesAnswer>(socket, '/v1/bases'),
     ]);
-    const suspects = bases.filter((base) => base.state === 'suspect').map((base) => base.path);
+    const suspects = bases
+      .filter(({ suspicion }) => suspicion?.of === 'bytes')
+      .map(({ path }) => path);
     const sources = bases.map(({ ids, name }) => {
       return { fsid: ids.fsid, pool: name.pool, namespace: ids.namespace };
     });

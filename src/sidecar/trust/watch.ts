@@ -3,11 +3,11 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { ANCHORS, CRLS, filesIn, REVOKED } from '../../trust/index.ts';
+import { ANCHORS, CRLS, filesIn, MANIFEST_KEYS, REVOKED } from '../../trust/index.ts';
 
 /** By path, the digest of each file that counts. @throws OperatingError */
 export async function readTrustFiles(folder: string): Promise<ReadonlyMap<string, string>> {
-  const places = [ANCHORS, CRLS, REVOKED].map((each) => path.join(folder, each));
+  const places = [ANCHORS, CRLS, REVOKED, MANIFEST_KEYS].map((each) => path.join(folder, each));
   const read = await Promise.all([
     filesIn(folder, '.pem'),
     ...places.map((place) => filesIn(place)),

@@ -208,7 +208,7 @@ test('files that vanish or change are noticed, in life and at the next start', a
   assert.deepEqual([lost, damaged], [[], [baseId(idsOf('b'))]]);
   const presence = world.cache.presence(idsOf('b'));
   assert.ok(presence.kind === 'suspect');
-  assert.match(presence.why, /7 bytes/);
+  assert.match(presence.suspicion.why, /7 bytes/);
 });
 
 test('a lost catalogue is rebuilt from the files, which then count as unverified', async () => {

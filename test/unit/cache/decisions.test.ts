@@ -23,9 +23,11 @@ const EVENTS: readonly BaseEvent[] = [
   'evicted',
   'kept',
   'kept-suspect',
+  'doubted',
+  'absolved',
 ];
 
-test('only a published or adopted base becomes ready, and only one at rest can begin to go', () => {
+test('only a published, adopted or absolved base becomes ready, and only one at rest can begin to go', () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...EVENTS), { maxLength: 30 }), (events) => {
       let state = 'absent' as keyof typeof TRANSITIONS;
@@ -35,7 +37,8 @@ test('only a published or adopted base becomes ready, and only one at rest can b
           assert.match(verdict.reason, new RegExp(state));
           continue;
         }
-        if (verdict.state === 'ready') assert.ok(['published', 'adopted', 'kept'].includes(event));
+        if (verdict.state === 'ready')
+          assert.ok(['published', 'adopted', 'kept', 'absolved'].includes(event));
         if (verdict.state === 'evicting') assert.ok(state === 'ready' || state === 'suspect');
         if (state === 'filling')
           assert.ok(['published', 'failed', 'refill-failed'].includes(event));

@@ -70,6 +70,25 @@ test('without a rate yet, and with several, the text says what it knows', () => 
   });
 });
 
+test('a base that nothing trusted vouches for any more is refused by what was revoked, whatever came of its fill', () => {
+  const doubt = 'its key was revoked here (ab12)';
+  const message = (state: BaseState): string => {
+    const decision = decideStart(facts([base(state)]));
+    return decision.kind === 'refuse' ? decision.message : decision.kind;
+  };
+  const failed = { ...FAILED, isSuspect: true, doubt } as const;
+  assert.match(
+    message(failed),
+    /\) is not trusted any more \(its key was revoked here \(ab12\)\) and could not be filled again: its signature is bad/,
+  );
+  const away = { ...failed.error, code: 'unavailable' } as const;
+  assert.match(
+    message({ ...failed, error: away }),
+    /ab12\)\) and cannot be filled again now: .*try again later/,
+  );
+  assert.match(message({ state: 'unanswered', doubt }), /ab12\)\), and cannot be filled now/);
+});
+
 test('a fill that failed refuses at once, with its reason and what to do', () => {
   const decision = decideStart(facts([base(FILLING), base(FAILED, 'vdb')], { deadlineMs: 9000 }));
   assert.deepEqual(decision, {

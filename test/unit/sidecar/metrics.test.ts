@@ -155,7 +155,7 @@ describe('the metrics', () => {
       bases: [
         base({ isPinned: true, leases: [lease] }),
         base({ leases: [lease], allocatedBytes: 50 }),
-        base({ state: 'suspect' }),
+        base({ state: 'suspect', suspicion: { of: 'revoked', why: 'x' } }),
       ],
       sets: [setOf('release', [10, 20]), setOf('manual', [5])],
       openJobs: [job('fill', { state: 'open', createdAtMs: 1_030_000 }), job('fill')],
@@ -177,6 +177,8 @@ describe('the metrics', () => {
     assert.deepEqual([is('siphon_pinned_bases'), is('siphon_pinned_bytes')], [1, 100]);
     assert.deepEqual([is('siphon_leased_bases'), is('siphon_leased_bytes')], [2, 150]);
     assert.equal(is('siphon_bases', { state: 'suspect' }), 1);
+    assert.equal(is('siphon_suspect_bases', { of: 'revoked' }), 1);
+    assert.equal(is('siphon_suspect_bases', { of: 'bytes' }), 0);
     assert.equal(is('siphon_cache_limit_bytes'), 1000);
     assert.equal(is('siphon_open_jobs', { kind: 'fill' }), 2);
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'fill' }), 60);

@@ -9,8 +9,9 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { keyIdOf } from '../../../src/trust/manifest/keys.ts';
 import type { TrustRule } from '../../../src/trust/policy.ts';
-import { createReach, type Loss, type ProvenBase, type Reached } from '../../../src/trust/reach.ts';
+import { createReach, type ProvenBase, type Reached } from '../../../src/trust/reach.ts';
 import { readNamedKeys, readReachFolder, tokenOf } from '../../../src/trust/reach-folder.ts';
+import type { ProofLoss } from '../../../src/wire/trust-api.ts';
 import { signatureId } from '../../../src/wire/verification-plan.ts';
 import type { VerifiedBy } from '../../../src/wire/vocabulary.ts';
 import { CA, type Holder, makeCrl, makeHolder, SIGNER } from '../../support/authorities.ts';
@@ -116,7 +117,11 @@ const rule = (require: TrustRule['require']): TrustRule => ({
 });
 
 /** `before`: what it had lost. */
-async function judged(wish: Wish, of = base(), before: readonly Loss[] = []): Promise<Reached> {
+async function judged(
+  wish: Wish,
+  of = base(),
+  before: readonly ProofLoss[] = [],
+): Promise<Reached> {
   return (await reachOf(wish)).of(await of, before);
 }
 const kindOf = async (...asked: Parameters<typeof judged>) => (await judged(...asked)).kind;

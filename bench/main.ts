@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { benchExport } from './export.ts';
 import { benchFill } from './fill.ts';
 import { benchHook, cleanUpHook } from './hook.ts';
+import { benchImpact } from './impact.ts';
 import { benchPublish } from './publish.ts';
 import { benchRestore } from './restore.ts';
 import { type BenchRow, formatRows } from './row.ts';
@@ -26,6 +27,7 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* benchExport({ rounds: Number(rounds) });
   } else if (which === 'trust') {
     yield* benchTrust({ rounds: Number(rounds) });
+    yield* benchImpact({ rounds: Number(rounds) });
   } else {
     try {
       yield* await benchHook({ rounds: Number(rounds) });

@@ -53,6 +53,7 @@ export interface ServiceParts {
   readonly start: StartParts;
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
+  readonly impact: Services['impact'];
   readonly pauses: Pauses;
   readonly reload: Pick<Reload, 'run'>;
   readonly metrics: Metrics;
@@ -63,6 +64,7 @@ export function bindServices(parts: ServiceParts): Services {
   const { cache, snapshots, journal, pauses } = parts;
   return {
     status: parts.status,
+    impact: parts.impact,
     warm: (request) => warm(parts, request),
     describe: (request) => describe(parts, request),
     showSource: (source) => showSource(parts, source),

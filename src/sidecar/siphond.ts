@@ -41,6 +41,7 @@ import { bindServices } from './services.ts';
 import { openSpool, type Spool, spoolFolders } from './spool.ts';
 import { readStatus } from './status.ts';
 import { openTransfers } from './transfers.ts';
+import { impactOf } from './trust/impact.ts';
 
 export interface SiphondParts {
   /** The config's main file, which a reload reads again, and what it said. */
@@ -116,6 +117,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
     metrics,
     workerRestarts: () => ({ ceph: clusters.restarts(), libvirt: libvirt.restarts() }),
     status: () => readStatus({ ...seen, clusters: clusters.all }),
+    impact: (key) => impactOf({ config, cache, catalogue }, key),
   });
   life.use(await startServers({ config: config.api, services, counts, log, given, onDefect }));
   await tellHookBound(config.api.hookSocket, config.hook.fillWaitMs);

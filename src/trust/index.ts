@@ -4,7 +4,7 @@ export { type Certificate, parseCertificates } from './certificate.ts';
 export { CRL_BYTES_MAX, type Crl, isSignedBy, parseCrls } from './crl.ts';
 export type { Inspection } from './inspect.ts';
 export { INSPECT_HEAD_BYTES, inspectHead } from './inspect.ts';
-export { FOLDER as MANIFEST_KEYS, manifestKeys } from './manifest-folder.ts';
+export { MANIFEST_KEYS, manifestKeys } from './manifest-folder.ts';
 export { hasPrivateKey } from './pem.ts';
 export type { PlanRequest } from './plan.ts';
 export { planVerification } from './plan.ts';

@@ -4,6 +4,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOfErrno, OperatingError } from '../wire/errors.ts';
+import type { TrustProblem } from '../wire/trust-api.ts';
 import { type KeyId, keyIdOf, type ManifestKeys, whyNotOurs } from './manifest/keys.ts';
 import { describeKey } from './signature.ts';
 import { namesIn, REVOKED } from './trust-folder.ts';
@@ -11,7 +12,7 @@ import { namesIn, REVOKED } from './trust-folder.ts';
 /** What the folder holds is few, and small. */
 const KEYS_MAX = 1000;
 const OP = 'read manifest keys';
-export const FOLDER = 'manifest-keys';
+export const MANIFEST_KEYS = 'manifest-keys';
 
 export interface KeyFile {
   readonly file: string;
@@ -20,38 +21,57 @@ export interface KeyFile {
   readonly key: string;
 }
 
-/** @throws OperatingError as {@link manifestKeys} */
-export async function manifestKeys(trustFolder: string): Promise<ManifestKeys> {
-  const found = await keysIn(trustFolder);
-  const trusted = new Map(found.map(({ key }) => [keyIdOf(key), key]));
-  const revoked = new Set(await namesIn(path.join(trustFolder, REVOKED)));
-  return { trusted, revoked, folder: path.join(trustFolder, FOLDER) };
-}
-
-/** Each of them, revoked or not. @throws OperatingError as {@link manifestKeys} */
-export async function manifestKeyFiles(trustFolder: string): Promise<readonly KeyFile[]> {
-  const found = await keysIn(trustFolder);
-  return found.map(({ file, key }) => ({ file, keyId: keyIdOf(key), key: describeKey(key) }));
-}
-
 /**
  * A folder that is not there has no keys. What is in it must be right: a key that cannot be read is told.
  * @throws OperatingError corrupt, denied, unavailable, exhausted
  */
-async function keysIn(
+export async function manifestKeys(trustFolder: string): Promise<ManifestKeys> {
+  const found = await keysIn(trustFolder);
+  for (const each of found) if (each.kind === 'none') throw each.error;
+  const keys = found.flatMap((each) => (each.kind === 'key' ? [each.key] : []));
+  const revoked = new Set(await namesIn(path.join(trustFolder, REVOKED)));
+  const trusted = new Map(keys.map((key) => [keyIdOf(key), key]));
+  return { trusted, revoked, folder: path.join(trustFolder, MANIFEST_KEYS) };
+}
+
+/** Each of them, revoked or not; and what is wrong with the others. @throws OperatingError: the folder cannot be read */
+export async function manifestKeyFiles(
   trustFolder: string,
-): Promise<readonly { readonly file: string; readonly key: KeyObject }[]> {
-  const folder = path.join(trustFolder, FOLDER);
+): Promise<{ readonly keys: readonly KeyFile[]; readonly problems: readonly TrustProblem[] }> {
+  const found = await keysIn(trustFolder);
+  return {
+    keys: found.flatMap((each) => {
+      if (each.kind === 'none') return [];
+      const { file, key } = each;
+      return [{ file, keyId: keyIdOf(key), key: describeKey(key) }];
+    }),
+    problems: found.flatMap((each) => {
+      return each.kind === 'key' ? [] : [{ where: each.file, what: each.error.why }];
+    }),
+  };
+}
+
+type FoundKey =
+  | { readonly kind: 'key'; readonly file: string; readonly key: KeyObject }
+  | { readonly kind: 'none'; readonly file: string; readonly error: OperatingError };
+
+async function keysIn(trustFolder: string): Promise<readonly FoundKey[]> {
+  const folder = path.join(trustFolder, MANIFEST_KEYS);
   const names = (await absentAs(readdir(folder), folder, [])).filter((name) =>
     name.endsWith('.pem'),
   );
   if (names.length > KEYS_MAX)
     throw failure('exhausted', folder, `more than ${KEYS_MAX} keys are in it`);
-  const found: { readonly file: string; readonly key: KeyObject }[] = [];
+  const found: FoundKey[] = [];
   for (const name of names) {
     const file = path.join(folder, name);
-    const key = keyIn(file, await absentAs(readFile(file), file, undefined));
-    if (key !== undefined) found.push({ file, key });
+    try {
+      const key = keyIn(file, await absentAs(readFile(file), file, undefined));
+      if (key !== undefined) found.push({ kind: 'key', file, key });
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      found.push({ kind: 'none', file, error });
+    }
   }
   return found;
 }

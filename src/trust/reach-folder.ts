@@ -40,11 +40,11 @@ export async function readReachFolder(settings: TrustSettings): Promise<ReachFol
   return { trust, isCrlBroken: broken !== undefined, certificates: new Map(signers) };
 }
 
-/** All by which somebody may sign, or issue. @throws OperatingError as {@link readReachFolder}, and of a manifest key that is none */
+/** All by which somebody may sign, or issue. @throws OperatingError as {@link readReachFolder} */
 export async function readNamedKeys({
   folder,
 }: Pick<TrustSettings, 'folder'>): Promise<readonly NamedKey[]> {
-  const [own, anchors, keys] = await Promise.all([
+  const [own, anchors, { keys }] = await Promise.all([
     filesIn(folder, '.pem'),
     filesIn(path.join(folder, ANCHORS)),
     manifestKeyFiles(folder),

@@ -6,6 +6,7 @@ import type { TrustAnswer, TrustCertificate, TrustCrl, TrustProblem } from '../w
 import type { Certificate } from './certificate.ts';
 import { judgeChain, type Trust } from './chain.ts';
 import type { Crl } from './crl.ts';
+import { manifestKeyFiles } from './manifest-folder.ts';
 import { uuidOfFile } from './reach-folder.ts';
 import { describeKey } from './signature.ts';
 import {
@@ -28,13 +29,17 @@ export async function surveyTrust(settings: TrustSettings, now: number): Promise
   const { folder } = settings;
   const trust = await trustOrWhy(settings);
   const files = await readFiles(folder);
+  const revoked = await namesIn(path.join(folder, REVOKED));
   return {
     folder,
     isChainNeeded: settings.isChainNeeded || files.anchors.length > 0,
     certificates: files.own.flatMap((each) => certificatesOf(each, trust, now)),
     anchors: files.anchors.flatMap((each) => certificatesOf(each)),
     crls: files.crls.flatMap((each) => crlsOf(each, now)),
-    revoked: await namesIn(path.join(folder, REVOKED)),
+    manifestKeys: files.manifestKeys.keys.map((each) => {
+      return { ...each, isRevoked: revoked.includes(each.keyId) };
+    }),
+    revoked,
     problems: problemsIn(files, now),
   };
 }
@@ -51,23 +56,26 @@ interface Files {
   readonly own: readonly TrustFile[];
   readonly anchors: readonly TrustFile[];
   readonly crls: readonly TrustFile[];
+  readonly manifestKeys: Awaited<ReturnType<typeof manifestKeyFiles>>;
 }
 
 async function readFiles(folder: string): Promise<Files> {
-  const [own, anchors, crls] = await Promise.all([
+  const [own, anchors, crls, manifestKeys] = await Promise.all([
     filesIn(folder, '.pem'),
     filesIn(path.join(folder, ANCHORS)),
     filesIn(path.join(folder, CRLS)),
+    manifestKeyFiles(folder),
   ]);
-  return { own, anchors, crls };
+  return { own, anchors, crls, manifestKeys };
 }
 
-function problemsIn({ own, anchors, crls }: Files, now: number): TrustProblem[] {
+function problemsIn({ own, anchors, crls, manifestKeys }: Files, now: number): TrustProblem[] {
   const late = crls.flatMap((each) => crlsOf(each, now)).filter((each) => each.isOverdue);
   return [
     ...[...own, ...anchors].flatMap(certificateProblem),
     ...crls.flatMap(crlProblems),
     ...late.map(overdue),
+    ...manifestKeys.problems,
   ];
 }
 

@@ -1,6 +1,6 @@
 // What is said of trust: how siphond's bases stand to the rules, and what the trust folder holds (`siphon trust`).
 
-import type { VerifiedBy } from './vocabulary.ts';
+import type { BaseState, VerifiedBy } from './vocabulary.ts';
 
 export interface TrustStanding {
   /** Bases that nothing verified. */
@@ -61,6 +61,15 @@ export interface TrustCrl {
   readonly revoked: number;
 }
 
+/** A key of manifests. */
+export interface TrustManifestKey {
+  readonly file: string;
+  readonly keyId: string;
+  /** `ed25519`, `ec prime256v1` */
+  readonly key: string;
+  readonly isRevoked: boolean;
+}
+
 /** `siphon trust list` */
 export interface TrustAnswer {
   readonly folder: string;
@@ -70,6 +79,7 @@ export interface TrustAnswer {
   readonly certificates: readonly TrustCertificate[];
   readonly anchors: readonly TrustCertificate[];
   readonly crls: readonly TrustCrl[];
+  readonly manifestKeys: readonly TrustManifestKey[];
   /** Certificates' UUIDs and ids of keys. */
   readonly revoked: readonly string[];
   readonly problems: readonly TrustProblem[];
@@ -83,4 +93,39 @@ export interface TrustChange {
   /** What it is, in one line, and what else there is to know. */
   readonly what: string;
   readonly notes: readonly string[];
+}
+
+/** GET /v1/trust/impact?key=KEY: what stands on a certificate, a key or an authority. Each base and each domain once. */
+export interface ImpactAnswer {
+  /** As it is, or would be, in `revoked/`: a UUID, or the id of a key. */
+  readonly key: string;
+  readonly isRevoked: boolean;
+  /** What in the trust folder is meant by it; none: only bases tell of it. */
+  readonly of: readonly { readonly file: string; readonly what: string }[];
+  readonly bases: readonly ImpactBase[];
+  /** Those that run on one of these bases, or are defined so. */
+  readonly domains: readonly ImpactDomain[];
+}
+
+export interface ImpactBase {
+  readonly id: string;
+  readonly path: string;
+  readonly name: string;
+  readonly state: BaseState;
+  /** All that it was verified by, and what of that goes with the key. */
+  readonly verifiedBy: readonly VerifiedBy[];
+  readonly lost: readonly VerifiedBy[];
+  /** With the key revoked: suspect; or held by something else; or that cannot be told. */
+  readonly outcome: 'suspect' | 'stands' | 'untold';
+}
+
+export interface ImpactDomain {
+  readonly uuid: string;
+  readonly name: string;
+  readonly isRunning: boolean;
+  readonly isDefined: boolean;
+  /** Ids. */
+  readonly bases: readonly string[];
+  /** One of them is, or would be, suspect by the key. */
+  readonly isReached: boolean;
 }

@@ -1,13 +1,20 @@
 // siphon trust list|add|revoke: the trust folder, looked at and changed by whoever runs this, by siphond's own program: also while
-// siphond is down.
+// siphond is down. What stands on a key, siphond tells.
 
 import path from 'node:path';
 import type { Command } from 'commander';
 import { CONFIG_PATH } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
-import type { TrustAnswer, TrustCertificate, TrustChange, TrustCrl } from '../../wire/trust-api.ts';
+import type {
+  TrustAnswer,
+  TrustCertificate,
+  TrustChange,
+  TrustCrl,
+  TrustManifestKey,
+} from '../../wire/trust-api.ts';
 import { print, printJson, sheet, table, time } from '../output.ts';
 import { askSiphond } from './config.ts';
+import { impact, impactOrWhy, reachText } from './trust-impact.ts';
 
 interface Common {
   readonly config: string;
@@ -41,8 +48,20 @@ export function addTrust(program: Command): void {
     .option('--replace', 'in the place of the one that is there')
     .action(add);
   command('revoke', 'distrusts a certificate, or a key, for good; as root')
-    .argument('<UUID|KEY>', "a certificate's UUID, or the id of a key, as list shows it")
+    .argument(
+      '<KEY>',
+      "a certificate's UUID, the id of a key, or a file's name, as list shows them",
+    )
     .action(revoke);
+  trust
+    .command('impact')
+    .description('the bases that stand on a certificate, a key or an authority, and their domains')
+    .argument(
+      '<KEY>',
+      "a certificate's UUID, the id of a key, or a file's name, as list shows them",
+    )
+    .option('--json', 'print JSON')
+    .action(impact);
 }
 
 const OP = 'trust';
@@ -75,7 +94,16 @@ async function add(file: string, options: AddOptions): Promise<void> {
 
 async function revoke(what: string, { config, json }: Common): Promise<void> {
   const args = ['--trust', 'revoke', `--what=${what}`, `--config=${path.resolve(config)}`];
-  tell(await askSiphond<TrustChange>(OP, what, args), 'is distrusted by', json);
+  const change = await askSiphond<TrustChange>(OP, what, args);
+  const found = await impactOrWhy(path.basename(change.file));
+  if (json) return printJson({ ...change, ...('impact' in found && found) });
+  tell(change, 'is distrusted by', json);
+  if ('why' in found)
+    return print(
+      `note: what that reaches siphond does not tell now (${found.why}); later: siphon trust impact`,
+    );
+  print(`it reaches ${reachText(found.impact)}`);
+  if (found.impact.bases.length > 0) print(`siphon trust impact ${found.impact.key} lists them`);
 }
 
 function tell(change: TrustChange, verb: string, json: true | undefined): void {
@@ -86,7 +114,8 @@ function tell(change: TrustChange, verb: string, json: true | undefined): void {
 }
 
 function sections(answer: TrustAnswer): string[] {
-  const { folder, isChainNeeded, rules, certificates, anchors, crls, revoked, problems } = answer;
+  const { folder, isChainNeeded, rules, certificates, anchors, crls, manifestKeys } = answer;
+  const { revoked, problems } = answer;
   const wanted = isChainNeeded ? 'a chain to an anchor' : 'to lie in the folder';
   const ruled = rules.map(({ about, wants }, at) => [String(at + 1), about, wants]);
   return [
@@ -98,6 +127,7 @@ function sections(answer: TrustAnswer): string[] {
     ...listed('CERTIFICATE', SIGNER_COLUMNS, certificates.map(signerRow)),
     ...listed('ANCHOR', ANCHOR_COLUMNS, anchors.map(anchorRow)),
     ...listed('CRL OF', CRL_COLUMNS, crls.map(crlRow)),
+    ...listed('MANIFEST KEY', KEY_COLUMNS, manifestKeys.map(keyRow)),
     ...(revoked.length === 0 ? [] : [['REVOKED HERE', ...revoked].join('\n')]),
     ...problems.map(({ where, what }) => `problem: ${where}: ${what}`),
   ];
@@ -120,6 +150,7 @@ const ANCHOR_COLUMNS: Columns = [
   { head: 'UNTIL', drop: 2 },
   { head: 'KEY ID', drop: 4 },
 ];
+const KEY_COLUMNS: Columns = [{ head: 'KEY' }, { head: 'TRUSTED' }, { head: 'KEY ID' }];
 const CRL_COLUMNS: Columns = [
   { head: 'REVOKED' },
   { head: 'OF', drop: 2 },
@@ -142,6 +173,13 @@ const anchorRow = ({ subject, key, toMs, keyId }: TrustCertificate): string[] =>
   subject,
   key,
   time(toMs),
+  keyId,
+];
+
+const keyRow = ({ file, key, isRevoked, keyId }: TrustManifestKey): string[] => [
+  path.basename(file),
+  key,
+  isRevoked ? 'no: it was revoked here' : 'yes',
   keyId,
 ];
 

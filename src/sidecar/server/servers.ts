@@ -19,6 +19,7 @@ import { addRestoreChanges, addRestoreReads } from './routes-restores.ts';
 import { addSiphondChanges, addSiphondReads } from './routes-siphond.ts';
 import { addSnapshotChanges, addSnapshotReads } from './routes-snapshots.ts';
 import { addTransferChanges } from './routes-transfers.ts';
+import { addTrustReads } from './routes-trust.ts';
 import { addProofChanges } from './routes-verify.ts';
 import type { Services } from './services.ts';
 
@@ -70,6 +71,7 @@ function addReads(app: FastifyInstance, services: Services): void {
   addBaseReads(app, services);
   addSnapshotReads(app, services);
   addRestoreReads(app, services);
+  addTrustReads(app, services);
   addPolicyReads(app, services);
   addJobReads(app, services);
 }

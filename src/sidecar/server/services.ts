@@ -32,6 +32,7 @@ import type {
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
+import type { ImpactAnswer } from '../../wire/trust-api.ts';
 import type { ProofRequest } from '../../wire/verify-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
 import type { JobJournal } from '../journal.ts';
@@ -46,6 +47,8 @@ export type LongWork =
 
 export interface Services {
   status(): Promise<StatusAnswer>;
+  /** What stands on a certificate, a key or an authority. */
+  impact(key: string): Promise<ImpactAnswer>;
   warm(request: WarmRequest): Promise<LongWork>;
   describe(request: DescribeRequest): Promise<void>;
   showSource(source: string): Promise<SourceAnswer>;

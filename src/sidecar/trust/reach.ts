@@ -14,20 +14,21 @@ export interface ReachParts {
   readonly log: Logger;
 }
 
-/** The trust folder as it is now. @throws OperatingError: it cannot be read, and nothing is told of any base */
+/** The trust folder as it is now, and as it were with one more revoked. @throws OperatingError: it cannot be read, and nothing is told of any base */
 export async function reachNow(
   { trust }: Pick<Config, 'trust'>,
-  more: readonly string[] = [],
-): Promise<Reach> {
+  key?: string,
+): Promise<{ readonly reach: Reach; readonly isRevoked: boolean }> {
   const found = await readReachFolder(trust);
-  const revoked = new Set([...found.trust.revoked, ...more]);
+  const isRevoked = key !== undefined && found.trust.revoked.has(key);
+  const revoked = new Set([...found.trust.revoked, ...(key === undefined ? [] : [key])]);
   const facts = { ...found, trust: { ...found.trust, revoked } };
-  return createReach({ ...facts, rules: trust.rules, now: Date.now() });
+  return { reach: createReach({ ...facts, rules: trust.rules, now: Date.now() }), isRevoked };
 }
 
 /** Looks at the folder and at all bases. @throws OperatingError as {@link reachNow}, and of the catalogue */
 export async function applyReach({ config, cache, log }: ReachParts): Promise<void> {
-  const reach = await reachNow(config);
+  const { reach } = await reachNow(config);
   const changes = await cache.doubt('revoked', (row, before) => {
     const found = reach.of(row, before?.losses);
     if (found.kind !== 'lost') return found.kind === 'stands' ? 'none' : 'untold';

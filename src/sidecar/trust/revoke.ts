@@ -2,12 +2,10 @@
 
 import { userInfo } from 'node:os';
 import path from 'node:path';
-import { REVOKED, surveyTrust, type TrustSettings, toUuid } from '../../trust/index.ts';
+import { REVOKED, readNamedKeys, type TrustSettings, tokenOf } from '../../trust/index.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import type { TrustChange } from '../../wire/trust-api.ts';
 import { writeTrustFile } from './write.ts';
-
-const KEY_ID = /^[0-9a-f]{64}$/;
 
 /** Whatever is there, or comes later. @throws OperatingError */
 export async function revokeTrust(
@@ -15,20 +13,18 @@ export async function revokeTrust(
   text: string,
   now: number,
 ): Promise<TrustChange> {
-  const what = toUuid(text) ?? (KEY_ID.test(text.toLowerCase()) ? text.toLowerCase() : undefined);
-  if (what === undefined) {
+  const found = tokenOf(text, await readNamedKeys(settings));
+  if (found === undefined) {
     const hint = 'siphon trust list shows both of each certificate.';
-    const why = 'it is neither a UUID nor the id of a key';
+    const why =
+      'it is neither a UUID nor the id of a key, and no file of the folder is called that';
     throw new OperatingError({ code: 'usage', op: 'trust', subject: text, why, hint });
   }
-  const { certificates, anchors } = await surveyTrust(settings, now);
-  const meant = [...certificates, ...anchors].filter(
-    (each) => each.uuid === what || each.keyId === what,
-  );
-  const file = path.join(settings.folder, REVOKED, what);
+  const { token, known } = found;
+  const file = path.join(settings.folder, REVOKED, token);
   const by = `revoked at ${new Date(now).toISOString()} by ${userInfo().username}\n`;
   const isWritten = await writeTrustFile(file, by, false);
-  const notes = meant.length === 0 ? ['nothing here has it: it is refused if it comes'] : [];
-  const subjects = meant.map((each) => each.subject).join('; ');
-  return { file, wasThere: !isWritten, what: subjects || what, notes };
+  const notes = known.length === 0 ? ['nothing here has it: it is refused if it comes'] : [];
+  const subjects = known.map((each) => each.what).join('; ');
+  return { file, wasThere: !isWritten, what: subjects || token, notes };
 }

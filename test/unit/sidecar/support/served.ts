@@ -41,6 +41,7 @@ export async function serveFakes(fakes: (journal: JobJournal) => Partial<Service
     journal,
     metrics,
     defects,
+    sockets,
     logged: lines,
     send,
     async json(path: string, asked?: Asked) {

@@ -148,7 +148,10 @@ export class Filler {
   async #wantOf(ask: WarmAsk): Promise<Want> {
     const cluster = await this.#parts.clusters.ofSource(ask.source);
     const facts = await this.resolve(ask.source);
-    const properties = ask.properties ?? facts.properties;
+    const given = ask.properties ?? facts.properties;
+    // Whatever else the caller's properties say: that an image is not to be used is said beside it.
+    const { status } = facts.properties ?? {};
+    const properties = status === undefined ? given : { ...given, status };
     const planning = this.#parts.planVerification({
       source: facts.name,
       ...(properties === undefined ? {} : { properties }),

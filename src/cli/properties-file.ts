@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { type ErrorCode, OperatingError } from '../wire/errors.ts';
 import type { SourceProperties } from '../wire/vocabulary.ts';
 
-const KEYS = [
+export const PROPERTIES = [
+  'status',
   'disk_format',
   'checksum',
   'os_hash_algo',
@@ -38,13 +39,14 @@ export function parseProperties(text: string, path: string): SourceProperties {
   const nested = whole['properties'];
   const custom = typeof nested === 'string' ? parsePairs(nested) : isObject(nested) ? nested : {};
   const found: Record<string, string> = {};
-  for (const key of KEYS) {
+  for (const key of PROPERTIES) {
     const value = whole[key] ?? custom[key];
     if (value === undefined || value === null) continue;
     if (typeof value !== 'string') throw malformed(path, `${key} is not text`);
     found[key] = value;
   }
-  if (Object.keys(found).length === 0) throw malformed(path, `it has none of ${KEYS.join(', ')}`);
+  if (Object.keys(found).length === 0)
+    throw malformed(path, `it has none of ${PROPERTIES.join(', ')}`);
   return found;
 }
 

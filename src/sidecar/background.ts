@@ -22,6 +22,7 @@ import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import type { Reload } from './reload.ts';
 import { type Spool, spoolFolders } from './spool.ts';
+import type { Statuses } from './statuses.ts';
 import { applyReach } from './trust/reach.ts';
 import { createTrustLook } from './trust/watch.ts';
 import { createFollower, watchFolder } from './watch.ts';
@@ -31,6 +32,7 @@ export interface Background {
   readonly log: Logger;
   readonly cache: Cache;
   readonly recovery: Recovery;
+  readonly statuses: Pick<Statuses, 'look'>;
   readonly snapshots: Snapshots;
   readonly restores: Pick<Restores, 'recover'>;
   readonly proofs: Pick<Proofs, 'recover'>;
@@ -75,6 +77,7 @@ export async function startBackground(
   startPolicies(parts, life, loop, () => scheduling.poke());
   startReloads(parts, life, loop);
   startTrustLook(parts, life, loop);
+  loop('image statuses', () => parts.statuses.look(), { everyMs: STATUSES_EVERY_MS }).poke();
   const isPaused = () => pauses.current().some(({ work }) => work === 'fills');
   const asking = loop('missing bases', createAskAgain(cache, recovery.askAgain, isPaused, log));
   asking.poke();
@@ -120,6 +123,9 @@ export async function startBackground(
       snapshots.onUndefined(event.uuid);
   });
 }
+
+/** Another host may have said that an image is deactivated: one read of a few hundred records each. */
+const STATUSES_EVERY_MS = 5 * 60_000;
 
 type When = Partial<Pick<LoopParts, 'everyMs' | 'settleMs'>>;
 

@@ -36,6 +36,7 @@ import type { Pauses } from './pause.ts';
 import type { Policies } from './policies.ts';
 import { openPublishing } from './publishing.ts';
 import { readStateFile } from './state-files.ts';
+import { createStatuses, type Statuses } from './statuses.ts';
 import { applyReachAtStart } from './trust/reach.ts';
 import { libvirtProgram, workerProgram } from './worker-program.ts';
 
@@ -93,7 +94,7 @@ export function openWorkers(
 export async function openCache(
   stores: Stores,
   workers: Workers,
-): Promise<{ cache: Cache; recovery: Recovery }> {
+): Promise<{ cache: Cache; recovery: Recovery; statuses: Statuses }> {
   const { config, log, catalogue, journal, pauses, fillGroup } = stores;
   const { path } = config.cache;
   const findKeys = () => trustedKeys(config);
@@ -121,7 +122,9 @@ export async function openCache(
   });
   const recovery = await cache.recover();
   await applyReachAtStart({ config, cache, log });
-  return { cache, recovery };
+  const { clusters } = workers;
+  const cephDeadlineMs = () => workers.cephDeadlineMs;
+  return { cache, recovery, statuses: createStatuses({ cache, clusters, cephDeadlineMs, log }) };
 }
 
 /** What planning needs to know of trust, as it is now. */

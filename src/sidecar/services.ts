@@ -10,6 +10,7 @@ import type { Proofs } from '../snapshot/verify/room.ts';
 import type {
   DescribeRequest,
   PoliciesAnswer,
+  PropertyChanges,
   PruneAnswer,
   PruneRequest,
   SnapshotCreateAnswer,
@@ -23,7 +24,7 @@ import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { type PublishAsk, type PublishRequest, TO_FILE } from '../wire/publish-api.ts';
 import { parseImage, parseSource } from '../wire/source.ts';
 import type { ProofRequest } from '../wire/verify-api.ts';
-import type { Digests, SnapshotSet } from '../wire/vocabulary.ts';
+import type { Digests, SnapshotSet, SourceProperties } from '../wire/vocabulary.ts';
 import { nextRuns, systemdCalendar } from './calendar.ts';
 import { findSets } from './found-sets.ts';
 import { type JobJournal, wireErrorOf } from './journal.ts';
@@ -35,6 +36,7 @@ import { testPolicy } from './policy-test.ts';
 import type { Reload } from './reload.ts';
 import type { LongWork, Services } from './server/services.ts';
 import { type StartParts, startDomain } from './start-domain.ts';
+import type { Statuses } from './statuses.ts';
 
 export interface ServiceParts {
   readonly cache: Cache;
@@ -54,6 +56,7 @@ export interface ServiceParts {
   readonly policies: Pick<Policies, 'current' | 'problems'>;
   readonly status: () => Promise<StatusAnswer>;
   readonly impact: Services['impact'];
+  readonly statuses: Pick<Statuses, 'lookAt'>;
   readonly pauses: Pauses;
   readonly reload: Pick<Reload, 'run'>;
   readonly metrics: Metrics;
@@ -217,14 +220,27 @@ async function listPolicies({
 }
 
 async function describe(
-  { clusters, cephDeadlineMs }: ServiceParts,
-  { source, properties }: DescribeRequest,
+  { clusters, cephDeadlineMs, statuses }: ServiceParts,
+  request: DescribeRequest,
 ): Promise<void> {
-  const name = parseSource(source);
+  const name = parseSource(request.source);
   const { ceph } = await clusters.ofSource(name);
   const options = { deadlineMs: cephDeadlineMs() };
-  const { ids } = await ceph.call('resolveSource', name, options);
+  const { ids, properties: before } = await ceph.call('resolveSource', name, options);
+  const { change, properties: given = null } = request;
+  const properties = change === undefined ? given : changedBy(before, change);
   await ceph.call('setProperties', { ids, properties }, options);
+  await statuses.lookAt(ids);
+}
+
+/** null: nothing is left of the record. */
+function changedBy(
+  before: SourceProperties | undefined,
+  change: PropertyChanges,
+): SourceProperties | null {
+  const all = Object.entries({ ...before, ...change });
+  const left = all.filter((pair): pair is [string, string] => typeof pair[1] === 'string');
+  return left.length === 0 ? null : Object.fromEntries(left);
 }
 
 type KeptSet = SnapshotsAnswer['sets'][number];

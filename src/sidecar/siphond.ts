@@ -82,7 +82,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const workers = openWorkers(stores, life, (event) => {
     for (const hear of listeners) hear(event);
   });
-  const { cache, recovery } = await openCache(stores, workers);
+  const { cache, recovery, statuses } = await openCache(stores, workers);
   tellRecovery(recovery, log);
   const policies = openPolicies(() => config.snapshot.policies, log);
   await policies.load();
@@ -105,7 +105,7 @@ export async function startSiphond(parts: SiphondParts): Promise<AsyncDisposable
   const reload = createReload({ file: configFile, load, checked, apply, log });
   const rest = { spool, policies, reload, pauses, fillGroup };
   const seen = { ...domains, config, startedAtMs, libvirt, cache, journal, ...rest };
-  const rooms = { cache, recovery, ...work, ...rest, clusters };
+  const rooms = { cache, recovery, statuses, ...work, ...rest, clusters };
   const services = bindServices({
     ...rooms,
     cephDeadlineMs: () => workers.cephDeadlineMs,

@@ -42,6 +42,7 @@ const OP = 'plan verification';
  */
 export async function planVerification(request: PlanRequest): Promise<VerificationPlan> {
   const properties = request.properties ?? {};
+  assertActive(properties);
   const said = [...operatorDigests(request.operator ?? {}), ...propertyDigests(properties)];
   assertAgreeing(said);
   const format = declaredFormat(properties);
@@ -60,6 +61,15 @@ export async function planVerification(request: PlanRequest): Promise<Verificati
     ...(format === undefined ? {} : { declaredFormat: format }),
     ...acceptedBy(request, carried, format),
   };
+}
+
+/** Glance gives out no bytes of an image in another state. */
+function assertActive({ status }: SourceProperties): void {
+  if (status === undefined || status === 'active') return;
+  const why =
+    status === 'deactivated' ? 'the image is deactivated' : `the image's status is ${status}`;
+  const hint = 'Once it is active again: siphon describe SOURCE --property status=active';
+  throw new OperatingError({ code: 'refused', op: OP, subject: 'status', why, hint });
 }
 
 /** What the rules say of it, before a byte moves. Nothing to say: the default holds. */

@@ -47,11 +47,13 @@ export interface WarmRequest {
   readonly wait?: boolean;
 }
 
-/** POST /v1/describe -> {}. null removes the record. */
+/** POST /v1/describe -> {}. One of them: the whole record (null removes it), or single properties of it (null removes one). */
 export interface DescribeRequest {
   readonly source: string;
-  readonly properties: SourceProperties | null;
+  readonly properties?: SourceProperties | null;
+  readonly change?: PropertyChanges;
 }
+export type PropertyChanges = { readonly [K in keyof SourceProperties]: string | null };
 
 /** GET /v1/path?source=SOURCE */
 export interface PathAnswer {

@@ -42,8 +42,23 @@ export interface SourceFacts {
   readonly hasManifest?: true;
 }
 
+/** Glance's. A fill is of an `active` image alone; the bases of a `deactivated` one are suspect. */
+export const IMAGE_STATUSES = [
+  'active',
+  'deactivated',
+  'queued',
+  'saving',
+  'uploading',
+  'importing',
+  'killed',
+  'deleted',
+  'pending_delete',
+] as const;
+
 /** OpenStack's image properties that siphon reads, with OpenStack's own keys; others are kept out. */
 export interface SourceProperties {
+  /** One of {@link IMAGE_STATUSES}; absent: `active`. */
+  readonly status?: string;
   readonly disk_format?: string;
   readonly checksum?: string;
   readonly os_hash_algo?: string;

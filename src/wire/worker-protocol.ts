@@ -152,6 +152,16 @@ export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMetho
     params: { readonly ids: SourceIds; readonly properties: SourceProperties | null };
     result: null;
   };
+  /** What the records of sources of one pool and namespace say, in their order: `off` is deactivated. A record that is not there says nothing against it. */
+  readStatuses: {
+    params: {
+      readonly fsid: string;
+      readonly poolId: number;
+      readonly namespace: string;
+      readonly sources: readonly { readonly imageId: string; readonly snapId: number }[];
+    };
+    result: readonly ('on' | 'off' | 'unreadable')[];
+  };
   /** The chunk manifest beside a source, as it was attached. As the fill user, if no other is named. */
   readManifest: {
     params: SourceIds & { readonly as?: keyof CephSettings['users'] };

@@ -1,7 +1,7 @@
 // siphon describe SOURCE: what is beside an image in Ceph for every host's fills: what OpenStack says of it, and a signed manifest of its chunks.
 
 import type { Command } from 'commander';
-import type { DescribeRequest } from '../../wire/api.ts';
+import type { DescribeRequest, PropertyChanges } from '../../wire/api.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import type {
   ManifestAnswer,
@@ -13,10 +13,11 @@ import { formatSize } from '../../wire/size.ts';
 import { createClient } from '../client.ts';
 import { readManifestFile, writeManifestFile } from '../manifest-file.ts';
 import { print, printJson, sheet } from '../output.ts';
-import { readPropertiesFile } from '../properties-file.ts';
+import { PROPERTIES, readPropertiesFile } from '../properties-file.ts';
 
 interface DescribeOptions {
   readonly properties?: string;
+  readonly property?: readonly string[];
   readonly remove?: true;
   readonly manifest?: string;
   readonly removeManifest?: true;
@@ -30,6 +31,11 @@ export function addDescribe(program: Command): void {
     .description("show or record what a source's bytes must be, beside it in Ceph")
     .argument('<SOURCE>')
     .option('--properties <FILE>', "record what 'openstack image show -f json' printed of it")
+    .option(
+      '--property <KEY=VALUE>',
+      'record this one, and leave the others; KEY= removes it',
+      also,
+    )
     .option('--remove', 'remove that record')
     .option(
       '--manifest <FILE>',
@@ -42,16 +48,17 @@ export function addDescribe(program: Command): void {
 }
 
 async function describe(source: string, options: DescribeOptions): Promise<void> {
-  const { properties, remove, manifest, removeManifest, saveManifest } = options;
-  const asked = [properties, remove, manifest, removeManifest, saveManifest].filter((each) => {
-    return each !== undefined;
-  });
+  const { properties, property, remove, manifest, removeManifest, saveManifest } = options;
+  const wishes = [properties, property, remove, manifest, removeManifest, saveManifest];
+  const asked = wishes.filter((each) => each !== undefined);
   if (asked.length > 1) throw tooMuch(source);
   if (asked.length === 0) return show(source, options);
   if (saveManifest !== undefined) return save(source, saveManifest);
   if (manifest !== undefined || removeManifest) return setManifest(source, options);
-  const read = properties === undefined ? null : await readPropertiesFile(properties);
-  const request: DescribeRequest = { source, properties: read };
+  const request: DescribeRequest =
+    property !== undefined
+      ? { source, change: changesOf(property) }
+      : { source, properties: properties ? await readPropertiesFile(properties) : null };
   await createClient().post('/v1/describe', request);
   if (options.json) printJson(request);
 }
@@ -105,12 +112,34 @@ function manifestLines({
   ];
 }
 
+/** The option may be given several times. */
+const also = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+];
+
+/** @throws OperatingError usage: not KEY=VALUE, or an unknown key */
+function changesOf(pairs: readonly string[]): PropertyChanges {
+  const changes = pairs.map((pair) => {
+    const at = pair.indexOf('=');
+    const key = pair.slice(0, Math.max(0, at));
+    if (!PROPERTIES.some((each) => each === key)) throw noProperty(pair);
+    return [key, pair.slice(at + 1) || null] as const;
+  });
+  return Object.fromEntries(changes);
+}
+
+function noProperty(subject: string): OperatingError {
+  const why = `it is not KEY=VALUE with one of the keys ${PROPERTIES.join(', ')}`;
+  return new OperatingError({ code: 'usage', op: 'describe', subject, why });
+}
+
 function tooMuch(source: string): OperatingError {
   return new OperatingError({
     code: 'usage',
     op: 'describe',
     subject: source,
-    why: 'more than one of --properties FILE, --remove, --manifest FILE, --remove-manifest, --save-manifest FILE is given',
+    why: 'more than one of --properties FILE, --property KEY=VALUE, --remove, --manifest FILE, --remove-manifest, --save-manifest FILE is given',
     hint: 'Give one of them; or none, to see what is recorded.',
   });
 }

@@ -3,12 +3,14 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { MANIFEST_BYTES_MAX } from '../../wire/verification-plan.ts';
+import { IMAGE_STATUSES } from '../../wire/vocabulary.ts';
 import type { ChangeParts } from './changes.ts';
 import type { Services } from './services.ts';
 import { answerLong } from './stream.ts';
 
 const Text = z.string().min(1).max(4096);
 const Properties = z.strictObject({
+  status: z.enum(IMAGE_STATUSES).exactOptional(),
   disk_format: Text.exactOptional(),
   checksum: Text.exactOptional(),
   os_hash_algo: Text.exactOptional(),
@@ -26,7 +28,27 @@ const Warm = z.strictObject({
   again: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),
 });
-const Describe = z.strictObject({ source: Text, properties: Properties.nullable() });
+const Change = Text.nullable().exactOptional();
+const Changes = z.strictObject({
+  status: z.enum(IMAGE_STATUSES).nullable().exactOptional(),
+  disk_format: Change,
+  checksum: Change,
+  os_hash_algo: Change,
+  os_hash_value: Change,
+  img_signature: Change,
+  img_signature_hash_method: Change,
+  img_signature_key_type: Change,
+  img_signature_certificate_uuid: Change,
+});
+const Describe = z
+  .strictObject({
+    source: Text,
+    properties: Properties.nullable().exactOptional(),
+    change: Changes.exactOptional(),
+  })
+  .refine(({ properties, change }) => (properties === undefined) !== (change === undefined), {
+    error: 'it is one of properties and change',
+  });
 const Pin = z.strictObject({ base: Text });
 const Evict = z.strictObject({
   dryRun: z.boolean(),

@@ -12,7 +12,7 @@ import { dropLock } from './ceph/lock-break.ts';
 import { readManifest, setManifest } from './ceph/manifests.ts';
 import { measureSnapshot } from './ceph/measure.ts';
 import { PreparedSnapshots } from './ceph/prepared.ts';
-import { setProperties } from './ceph/properties.ts';
+import { readStatuses, setProperties } from './ceph/properties.ts';
 import { flattenClone, makeClone, nameClone, removeClone } from './ceph/publish.ts';
 import { makeCopy } from './ceph/publish-copy.ts';
 import { dropEntry, findEntries } from './ceph/publish-entries.ts';
@@ -46,6 +46,7 @@ export const startCephRole = ((settings) => {
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
       setProperties: ({ ids, properties }) =>
         connections.as('publish', (session) => setProperties(session, ids, properties)),
+      readStatuses: (what) => connections.as('fill', (session) => readStatuses(session, what)),
       readManifest: ({ as = 'fill', ...ids }) =>
         connections.as(as, (session) => readManifest(session, ids)),
       setManifest: (what) => connections.asWriter((session) => setManifest(session, what)),

@@ -214,6 +214,22 @@ test("a base that its source's own record contradicts is suspect, and filled ane
   assert.equal(base.verification.kind, 'verified');
 });
 
+test('an image that is deactivated beside itself is so whatever properties are given', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const plans: unknown[] = [];
+  const { planVerification } = world.parts;
+  Object.assign(world.parts, {
+    planVerification: async (request: Parameters<typeof planVerification>[0]) => {
+      plans.push(request.properties);
+      return await planVerification(request);
+    },
+  });
+  world.properties.set('a', { status: 'deactivated', disk_format: 'raw' });
+  const properties = { status: 'active', disk_format: 'qcow2' };
+  await (await warm(world, 'a', { properties })).done;
+  assert.deepEqual(plans, [{ status: 'deactivated', disk_format: 'qcow2' }]);
+});
+
 test("so is one that its source's own record contradicts once its source was read again", async () => {
   await using world = await freshWorld({ a: MIB });
   await (await warm(world, 'a')).done;

@@ -31,6 +31,12 @@ describe('errors', () => {
       { source: 'x', properties: { a: '1' } },
       /properties/,
     ],
+    [
+      'a status that Glance has not',
+      '/v1/describe',
+      { source: 'x', change: { status: 'Deactivated' } },
+      /status/,
+    ],
     ['a number for a source', '/v1/warm', { source: 5 }, /source/],
     ['a source over 4096', '/v1/warm', { source: 'x'.repeat(4097) }, /source/],
     ['a manifest that is no text', '/v1/manifest', { source: 'x', envelope: {} }, /envelope/],

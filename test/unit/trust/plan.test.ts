@@ -56,6 +56,13 @@ test('nothing given, nothing planned', async () => {
   });
 });
 
+test('an image that is not active is not filled, whatever else is said of it', async () => {
+  assert.deepEqual(await plan({ status: 'active' }), { digests: [] });
+  await refuses('refused', /the image is deactivated.*--property/, plan({ status: 'deactivated' }));
+  const operator = { sha256: SHA256 };
+  await refuses('refused', /status is deleted/, plan({ status: 'deleted' }, { operator }));
+});
+
 test('digests of the operator and of the properties, in lower case', async () => {
   const operator = { sha256: SHA256.toUpperCase() };
   const planned = await plan({ os_hash_algo: 'sha512', os_hash_value: SHA512 }, { operator });

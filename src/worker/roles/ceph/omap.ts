@@ -11,10 +11,20 @@ export async function readEntry(
   oid: string,
   key: string,
 ): Promise<Buffer | undefined> {
-  return await inImage(session, pool, `read ${oid}`, `${placeOf(pool)}/${oid} ${key}`, async () => {
-    const found = await absentAs(omapGet(pool, oid, [key]), new Map<string, Buffer>());
-    return found.get(key);
-  });
+  return (await readKeys(session, pool, oid, [key])).get(key);
+}
+
+/** The values of those that are there. */
+export async function readKeys(
+  session: Session,
+  pool: Pool,
+  oid: string,
+  keys: readonly string[],
+): Promise<Map<string, Buffer>> {
+  const subject = `${placeOf(pool)}/${oid} ${keys.length === 1 ? keys[0] : `(${keys.length} keys)`}`;
+  return await inImage(session, pool, `read ${oid}`, subject, () =>
+    absentAs(omapGet(pool, oid, keys), new Map<string, Buffer>()),
+  );
 }
 
 export async function readEntries(

@@ -4,8 +4,9 @@
 import type { Pool } from 'ceph-napi';
 import { OperatingError } from '../../../wire/errors.ts';
 import type { SourceIds, SourceProperties } from '../../../wire/vocabulary.ts';
+import type { CephMethods } from '../../../wire/worker-protocol.ts';
 import type { Session } from './connections.ts';
-import { readEntry, writeEntry } from './omap.ts';
+import { readEntry, readKeys, writeEntry } from './omap.ts';
 import { openPool } from './open.ts';
 import { assertFsid } from './source.ts';
 
@@ -21,6 +22,35 @@ export async function readProperties(
   return value && parseRecord(value.toString('utf8'), key);
 }
 
+/** Keys of one read: with the longest of records some hundred KiB. */
+const KEYS_MAX = 256;
+
+/** A few reads for all of them; a record that cannot be read is told as that. */
+export async function readStatuses(
+  session: Session,
+  { fsid, poolId, namespace, sources }: CephMethods['readStatuses']['params'],
+): Promise<CephMethods['readStatuses']['result']> {
+  assertFsid(session, fsid, `pool ${poolId}`);
+  await using pool = await openPool(session, poolId, namespace);
+  const keys = sources.map(keyOf);
+  const found = new Map<string, Buffer>();
+  for (let from = 0; from < keys.length; from += KEYS_MAX) {
+    const some = keys.slice(from, from + KEYS_MAX);
+    for (const [key, value] of await readKeys(session, pool, OBJECT, some)) found.set(key, value);
+  }
+  return keys.map((key) => statusIn(found.get(key), key));
+}
+
+function statusIn(value: Buffer | undefined, key: string): 'on' | 'off' | 'unreadable' {
+  if (value === undefined) return 'on';
+  try {
+    return parseRecord(value.toString('utf8'), key).status === 'deactivated' ? 'off' : 'on';
+  } catch (error) {
+    if (error instanceof OperatingError) return 'unreadable';
+    throw error;
+  }
+}
+
 /** null removes the record. */
 export async function setProperties(
   session: Session,
@@ -34,7 +64,7 @@ export async function setProperties(
   return null;
 }
 
-function keyOf({ imageId, snapId }: SourceIds): string {
+function keyOf({ imageId, snapId }: Pick<SourceIds, 'imageId' | 'snapId'>): string {
   return `${imageId}@${snapId}`;
 }
 

@@ -5,6 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StatusAnswer } from '../wire/api.ts';
 import { JOB_KINDS, type JobProgress, type JobRecord } from '../wire/journal.ts';
 import { PAUSABLE } from '../wire/pause.ts';
+import type { Quarantined } from '../wire/quarantine-api.ts';
 import type { Base, BaseState, SnapshotSet, Suspicion } from '../wire/vocabulary.ts';
 import type { WorkerRole } from '../wire/worker-protocol.ts';
 import {
@@ -29,6 +30,8 @@ import type { Counts } from './metrics-port.ts';
 export interface Scraped {
   readonly status: StatusAnswer;
   readonly bases: readonly Base[];
+  /** What failed its check and is kept; absent: its folder could not be read. */
+  readonly quarantined?: readonly Pick<Quarantined, 'allocatedBytes'>[];
   readonly sets: readonly SnapshotSet[];
   readonly openJobs: readonly (JobRecord & { readonly progress?: JobProgress })[];
   readonly workerRestarts: Readonly<Partial<Record<WorkerRole, number>>>;
@@ -190,6 +193,7 @@ function gauges(registry: Registry): (scraped: Scraped) => void {
   };
   addSiphondGauges(add);
   addCacheGauges(add);
+  addQuarantineGauges(add);
   addSetGauges(add);
   addProofGauge(add);
   addJobGauges(add);
@@ -269,6 +273,20 @@ function addCacheGauges(add: Add): void {
       set(sum(bases.filter(isHeld).map((base) => base.allocatedBytes))),
     );
   }
+}
+
+function addQuarantineGauges(add: Add): void {
+  add(
+    'siphon_quarantined_files',
+    'Files that failed their check and are kept for a while.',
+    [],
+    ({ quarantined }, set) => {
+      if (quarantined !== undefined) set(quarantined.length);
+    },
+  );
+  add('siphon_quarantined_bytes', 'What they take on disk.', [], ({ quarantined }, set) => {
+    if (quarantined !== undefined) set(sum(quarantined.map((each) => each.allocatedBytes)));
+  });
 }
 
 function addSetGauges(add: Add): void {

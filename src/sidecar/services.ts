@@ -136,7 +136,7 @@ export function bindServices(parts: ServiceParts): Services {
 
 async function scrape(parts: ServiceParts): Promise<Scraped> {
   const { cache, journal } = parts;
-  const status = await parts.status();
+  const [status, quarantined] = await Promise.all([parts.status(), keptAside(cache)]);
   // From here to the text nothing is awaited: no job ends between the two that count it.
   const openJobs = journal.open().map((record) => {
     const progress = journal.progressOf(record.id);
@@ -147,11 +147,22 @@ async function scrape(parts: ServiceParts): Promise<Scraped> {
   return {
     status,
     bases,
+    ...(quarantined && { quarantined }),
     sets,
     openJobs,
     workerRestarts: parts.workerRestarts(),
     nowMs: Date.now(),
   };
+}
+
+/** undefined: the disk does not tell, and the other metrics go on. */
+async function keptAside(cache: Cache): Promise<Scraped['quarantined']> {
+  try {
+    return await cache.quarantined();
+  } catch (error) {
+    if (error instanceof OperatingError) return undefined;
+    throw error;
+  }
 }
 
 async function warm({ cache, metrics }: ServiceParts, request: WarmRequest): Promise<LongWork> {

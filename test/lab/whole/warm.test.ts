@@ -114,7 +114,17 @@ test('signatures: a good one verifies, by describe too; one flipped bit is refus
     assert.ok(failed !== undefined);
     assert.match(failed.why, /signature/);
     await must('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'qcow2', file, failed.path);
+    const counted = () =>
+      sh(
+        "curl -s --unix-socket /run/siphon/read.sock http://x/metrics | grep '^siphon_quarantined'",
+      );
+    const bytes = await sh(`du -B1 '${failed.path}' | cut -f1`);
+    assert.equal(
+      await counted(),
+      `siphon_quarantined_files 1\nsiphon_quarantined_bytes ${bytes.trim()}`,
+    );
     await must('siphon', 'evict', '--quarantined');
+    assert.equal(await counted(), 'siphon_quarantined_files 0\nsiphon_quarantined_bytes 0');
     assert.deepEqual(await siphonJson('list', '--quarantined'), []);
     assert.equal(await sh(`ls -A /var/lib/siphon/bases-rw/.quarantine`), '');
   }

@@ -157,6 +157,7 @@ describe('the metrics', () => {
         base({ leases: [lease], allocatedBytes: 50 }),
         base({ state: 'suspect', suspicion: { of: 'revoked', why: 'x' } }),
       ],
+      quarantined: [{ allocatedBytes: 7 }, { allocatedBytes: 4 }],
       sets: [setOf('release', [10, 20]), setOf('manual', [5])],
       openJobs: [job('fill', { state: 'open', createdAtMs: 1_030_000 }), job('fill')],
       workerRestarts: { ceph: 2, libvirt: 1 },
@@ -179,6 +180,7 @@ describe('the metrics', () => {
     assert.equal(is('siphon_bases', { state: 'suspect' }), 1);
     assert.equal(is('siphon_suspect_bases', { of: 'revoked' }), 1);
     assert.equal(is('siphon_suspect_bases', { of: 'bytes' }), 0);
+    assert.deepEqual([is('siphon_quarantined_files'), is('siphon_quarantined_bytes')], [2, 11]);
     assert.equal(is('siphon_cache_limit_bytes'), 1000);
     assert.equal(is('siphon_open_jobs', { kind: 'fill' }), 2);
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'fill' }), 60);

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import { formatSource, parseSource } from '../../../src/wire/source.ts';
+import { bounded, changedFrom, RUNS, RUNS_NAME } from '../../support/mutations.ts';
 
 const FSID = '6f1f9a3c-0d1e-4a53-9f5e-2f0f8f3d7a11';
 
@@ -79,5 +80,39 @@ test('whatever the text, it parses or is refused in words', () => {
         }
       },
     ),
+  );
+});
+
+test(`names of sources: ${RUNS_NAME}`, () => {
+  const fsid = '7b7e4c4e-6c1a-4b7e-9a55-0d7c5e0a9b11';
+  const right = ['rbd:p/i@s', 'rbd:p/n/i@s', `rbd://${fsid}/p%2Fq/%e2%82%ac/s`];
+  const made = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 3000 }),
+    changedFrom(right.map((text) => Buffer.from(text))).map((bytes) => bytes.toString()),
+    fc
+      .array(
+        fc.constantFrom('rbd:', '//', '/', '@', '%', '%2F', '%00', '%ff', fsid, 'a', '\u20ac'),
+        {
+          maxLength: 30,
+        },
+      )
+      .map((parts) => parts.join('')),
+  );
+  fc.assert(
+    fc.property(made, (text) => {
+      try {
+        const name = bounded(() => parseSource(text));
+        const { pool, image, snap } = name;
+        for (const part of [pool, image, snap]) {
+          assert.ok(part !== '' && Buffer.byteLength(part) <= 1024 && !/\p{Cc}/u.test(part));
+        }
+        if (name.fsid === undefined) assert.equal(formatSource(name), text);
+      } catch (error) {
+        if (!(error instanceof OperatingError)) throw error;
+        assert.equal(error.code, 'usage');
+        assert.ok(error.message.length < 4000);
+      }
+    }),
+    RUNS,
   );
 });

@@ -156,6 +156,7 @@ test('a manifest is of content: good for a copy, and of another image refused by
   assert.equal(base?.verification.kind, 'verified');
   for (const [name, at] of [
     ['start', 0],
+    ['middle', 20 * MIB + 77],
     ['hole', 33 * MIB],
     ['end', 41 * MIB + 699],
   ] as const) {

@@ -46,7 +46,7 @@ export async function adoptFile(
     digests: {},
     verification: { kind: 'unverified' as const },
     signatures: [],
-    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs },
+    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs, inode: file.inode },
     createdAtMs: nowMs,
     lastUsedAtMs: nowMs,
   };

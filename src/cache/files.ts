@@ -16,6 +16,7 @@ const PARTIAL_MODE = 0o700;
 const STAT_BLOCK_BYTES = 512;
 
 export interface DiskFile extends FileFacts {
+  readonly inode: number;
   readonly allocatedBytes: number;
 }
 
@@ -44,13 +45,14 @@ export async function statFile(path: string): Promise<DiskFile | undefined> {
   return onDisk('stat', path, async () => {
     const found = await stat(path).catch(undefinedIfAbsent);
     if (!found?.isFile()) return undefined;
-    const { size, mtimeMs, blocks } = found;
-    return { sizeBytes: size, mtimeMs, allocatedBytes: blocks * STAT_BLOCK_BYTES };
+    const { size, mtimeMs, ino: inode, blocks } = found;
+    return { sizeBytes: size, mtimeMs, inode, allocatedBytes: blocks * STAT_BLOCK_BYTES };
   });
 }
 
 export function isSameFile(a: FileFacts, b: FileFacts): boolean {
-  return a.sizeBytes === b.sizeBytes && a.mtimeMs === b.mtimeMs;
+  const isSameInode = a.inode === undefined || b.inode === undefined || a.inode === b.inode;
+  return a.sizeBytes === b.sizeBytes && a.mtimeMs === b.mtimeMs && isSameInode;
 }
 
 /** Makes the name of a partial file durable, before the journal says that it is there. */

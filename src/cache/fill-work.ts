@@ -226,7 +226,7 @@ export function recordPublished(
     chunkTable: result.chunkTable,
     verification: result.verification,
     signatures: plan.signatures,
-    file: { sizeBytes: file.sizeBytes, mtimeMs: file.mtimeMs, ...sealOf(result) },
+    file: factsOf(file, result),
     problem: undefined,
     createdAtMs: nowMs,
     lastUsedAtMs: nowMs,
@@ -235,8 +235,11 @@ export function recordPublished(
   return viewOf(parts.catalogue, row);
 }
 
-function sealOf({ fsVerity }: FillResult): Pick<FileFacts, 'fsVerity'> {
-  return fsVerity === undefined ? {} : { fsVerity };
+function factsOf(
+  { sizeBytes, mtimeMs, inode }: DiskFile,
+  { head, fsVerity }: Pick<FillResult, 'head' | 'fsVerity'>,
+): FileFacts {
+  return { sizeBytes, mtimeMs, inode, ...(head && { head }), ...(fsVerity && { fsVerity }) };
 }
 
 /** Leaves nothing of a fill but the file that was there before it, if any. Idempotent. Also for recovery. */

@@ -52,6 +52,7 @@ export async function exportImage(
       virtualSizeBytes: head.virtualSizeBytes,
       sourceSizeBytes: source.sizeBytes,
       allocatedBytes: done.allocatedBytes,
+      ...(sink.head && { head: sink.head }),
       ...done.found,
     };
   });

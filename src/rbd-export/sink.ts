@@ -1,6 +1,8 @@
 // What becomes of the bytes: a verbatim copy, or siphon's own qcow2. Clusters of zeros stay holes in either.
 
+import type { FileHead } from '../wire/scrub-protocol.ts';
 import type { DiskFormat } from '../wire/vocabulary.ts';
+import { HeadDigest } from './head-digest.ts';
 import type { PartialFile } from './partial-file.ts';
 import { CLUSTER_BYTES, ClusterSet, encodeTables, planLayout } from './qcow2-layout.ts';
 import { ALIGN_BYTES } from './slots.ts';
@@ -11,6 +13,8 @@ export interface Sink {
   write(slot: Buffer, length: number, offset: number): Promise<void>;
   /** Writes what is left, and makes the file safe. Gives what it takes on disk, in bytes. */
   complete(): Promise<number>;
+  /** Once it is complete: of the tables that were made for it. */
+  readonly head?: FileHead | undefined;
 }
 
 const ZEROS = Buffer.alloc(CLUSTER_BYTES);
@@ -28,15 +32,23 @@ export function verbatimSink(file: PartialFile, format: DiskFormat, sizeBytes: n
 export function qcow2Sink(file: PartialFile, sizeBytes: number): Sink {
   const layout = planLayout(sizeBytes);
   const clusters = new ClusterSet();
+  let head: FileHead | undefined;
   return {
     format: 'qcow2',
+    get head() {
+      return head;
+    },
     write: (slot, length, offset) =>
       writeRuns(file, slot, length, layout.dataOffset + offset, ({ start, end }) => {
         clusters.add(offset + start, end - start);
       }),
     async complete() {
-      for (const { offset, bytes } of encodeTables(layout, clusters))
-        await file.write(bytes, offset);
+      const digest = new HeadDigest(layout.dataOffset);
+      for (const piece of encodeTables(layout, clusters)) {
+        digest.add(piece);
+        await file.write(piece.bytes, piece.offset);
+      }
+      head = digest.finish();
       return await file.complete(layout.fileSizeBytes);
     },
   };

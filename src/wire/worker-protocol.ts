@@ -6,6 +6,7 @@ import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
 import type { PublishMethods } from './publish-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { SaveMethods } from './save-protocol.ts';
+import type { FileHead } from './scrub-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { ChunkTableBytes, VerificationPlan } from './verification-plan.ts';
 import type { ProofMethods } from './verify-protocol.ts';
@@ -367,6 +368,8 @@ export interface FillResult {
   /** Absent: the source is too large for one. */
   readonly table?: ChunkTableBytes;
   readonly verification: Verification;
+  /** Of qcow2 that siphon made. */
+  readonly head?: FileHead;
   /** The file's fs-verity digest (SHA-256, hex), where its file system has that. */
   readonly fsVerity?: string;
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { parseBaseId } from '../../domain/base-path.ts';
 import { OperatingError } from '../../wire/errors.ts';
+import type { FileHead } from '../../wire/scrub-protocol.ts';
 import type { Base, BaseState, ChunkTableRef, DiskFormat } from '../../wire/vocabulary.ts';
 import { type BaseEvent, transition } from '../states.ts';
 import { type Db, onCatalogue } from './sqlite.ts';
@@ -22,6 +23,10 @@ export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
 export interface FileFacts {
   readonly sizeBytes: number;
   readonly mtimeMs: number;
+  /** Absent: an earlier siphon recorded it. */
+  readonly inode?: number;
+  /** Absent: it has none, or an earlier siphon made it. */
+  readonly head?: FileHead;
   /** Its digest (SHA-256, hex), where the kernel lets nobody change it. */
   readonly fsVerity?: string;
 }

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { appendFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import Database from 'better-sqlite3';
 import { basePath } from '../../../src/domain/base-path.ts';
 import { CRASH_SOURCES } from './crash-sources.ts';
 import { contentOf, idsOf, makeFolder, openWorld, sourceOf, type World } from './support.ts';
@@ -43,10 +44,20 @@ async function live(root: string, lastAct: number): Promise<{ killed: boolean; a
   return { killed: signal === 'SIGKILL', acts: Number(Buffer.concat(await output)) };
 }
 
-/** A copy with mtimes to the nanosecond, so that files are known again: fs.cp keeps milliseconds. */
+/** A copy whose files are known again: with mtimes to the nanosecond (fs.cp keeps milliseconds), and their inodes in its catalogue. */
 async function copyTemplate(): Promise<string> {
   const root = await makeFolder();
   execFileSync('cp', ['-a', `${template}/.`, root]);
+  const db = new Database(join(root, 'siphon.db'));
+  const setInode = db.prepare(
+    "UPDATE bases SET file = json_set(file, '$.inode', ?) WHERE id LIKE ?",
+  );
+  for (const image of ['b', 'c']) {
+    const { imageId } = idsOf(image);
+    const file = basePath(join(root, 'bases'), idsOf(image), 'raw');
+    setInode.run(statSync(file).ino, `%/${imageId}@%`);
+  }
+  db.close();
   return root;
 }
 

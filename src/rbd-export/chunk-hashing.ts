@@ -24,6 +24,8 @@ interface ChunkHashingOptions {
   /** Something hashes all bytes in their order, too: one thread keeps pace with it. */
   readonly isPaced?: boolean;
   readonly expected?: ExpectedManifest;
+  /** Else a table is made, or compared with the expected one. */
+  readonly check?: ChunkCheck;
 }
 
 export class ChunkHashing implements AsyncDisposable {
@@ -33,7 +35,7 @@ export class ChunkHashing implements AsyncDisposable {
   /** A thread takes some 12 MiB: each begins when it is needed. */
   readonly #lanes: ChunkLane[] = [];
   readonly #lanesMax: number;
-  readonly #check: Check;
+  readonly #check: ChunkCheck;
   readonly #chunkCount: number;
   /** Zeros that were told, whose answers nobody waits for. */
   readonly #telling = new Set<Promise<void>>();
@@ -48,7 +50,8 @@ export class ChunkHashing implements AsyncDisposable {
     const units = Math.ceil(sizeBytes / CHUNK_BYTES);
     this.#lanesMax = isPaced ? 1 : Math.min(availableParallelism(), SLOTS, units);
     this.#start();
-    this.#check = options.expected === undefined ? new Making(options) : new Comparing(options);
+    const { expected, check } = options;
+    this.#check = check ?? (expected === undefined ? new Making(options) : new Comparing(options));
   }
 
   /** Resolves when the slot may be overwritten. @throws OperatingError corrupt: it is not what the manifest says */
@@ -123,14 +126,14 @@ export class ChunkHashing implements AsyncDisposable {
 }
 
 /** What becomes of the chunks. */
-interface Check {
+export interface ChunkCheck {
   chunk(entry: ChunkEntry): void;
   /** Those from `first` to before `last`. */
   holes(first: number, last: number): void;
   finish(): ChunkTable;
 }
 
-class Making implements Check {
+class Making implements ChunkCheck {
   readonly #builder: TableBuilder;
 
   constructor(sizes: { readonly sizeBytes: number; readonly chunkBytes: number }) {
@@ -148,7 +151,7 @@ class Making implements Check {
   }
 }
 
-class Comparing implements Check {
+class Comparing implements ChunkCheck {
   readonly #subject: string;
   readonly #keyId: string;
   readonly #table: ChunkTable;

@@ -1,8 +1,8 @@
-// The file that an export writes: created new, without the page cache where the filesystem can, and gone unless it is kept.
+// The file that an export or a mend writes: created new, without the page cache where the filesystem can, and gone unless it is kept.
 
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, unlink } from 'node:fs/promises';
+import { chmod, open, unlink } from 'node:fs/promises';
 import { isSystemError, withFile } from './errors.ts';
 import { ALIGN_BYTES } from './slots.ts';
 
@@ -28,6 +28,19 @@ export class PartialFile implements AsyncDisposable {
   static async create(path: string, mode = BASE_MODE): Promise<PartialFile> {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
     const plain = await withFile('create', path, () => open(path, flags, PARTIAL_MODE));
+    return await PartialFile.#of(path, plain, mode);
+  }
+
+  /** One that was just made of another, by its name. */
+  static async reopen(path: string): Promise<PartialFile> {
+    const plain = await withFile('open', path, async () => {
+      await chmod(path, PARTIAL_MODE);
+      return await open(path, constants.O_WRONLY);
+    });
+    return await PartialFile.#of(path, plain, BASE_MODE);
+  }
+
+  static async #of(path: string, plain: FileHandle, mode: number): Promise<PartialFile> {
     const file = new PartialFile(path, plain, mode);
     file.#direct = await file.#openDirect();
     return file;
@@ -40,6 +53,11 @@ export class PartialFile implements AsyncDisposable {
       while (done < bytes.length)
         done += await this.#writeSome(bytes.subarray(done), offset + done);
     });
+  }
+
+  /** What is beyond is gone, what is missing a hole. */
+  resize(sizeBytes: number): Promise<void> {
+    return withFile('resize', this.path, () => this.#plain.truncate(sizeBytes));
   }
 
   /** Sets the exact size, and makes all of it safe. Gives what it takes on disk, in bytes. */

@@ -7,6 +7,11 @@ export interface Libc {
   readonly sendto: Call;
   readonly close: Call;
   readonly prctl: Call;
+  readonly lseek: Call;
+  /** Gives the errno. */
+  readonly posixFadvise: Call;
+  /** Of up to three arguments. */
+  readonly syscall: Call;
   /** Of the last call that failed. */
   readonly errno: () => number;
 }
@@ -30,6 +35,11 @@ async function load(): Promise<Libc> {
     prctl: library.func(
       'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
     ) as Call,
+    lseek: library.func('int64_t lseek(int fd, int64_t offset, int whence)') as Call,
+    posixFadvise: library.func(
+      'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
+    ) as Call,
+    syscall: library.func('long syscall(long number, long a, long b, long c)') as Call,
     errno: () => koffi.errno(),
   };
 }

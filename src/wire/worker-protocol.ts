@@ -6,7 +6,7 @@ import type { ArmMethods, HoldMethods } from './hold-protocol.ts';
 import type { PublishMethods } from './publish-protocol.ts';
 import type { DefineMethods, RestoreMethods } from './restore-protocol.ts';
 import type { SaveMethods } from './save-protocol.ts';
-import type { FileHead } from './scrub-protocol.ts';
+import type { FileHead, ScrubMethods } from './scrub-protocol.ts';
 import type { LeftImportMethods } from './transfer-protocol.ts';
 import type { ChunkTableBytes, VerificationPlan } from './verification-plan.ts';
 import type { ProofMethods } from './verify-protocol.ts';
@@ -316,7 +316,7 @@ export type LibvirtEvent =
     };
 
 /** The `fill` role: one worker a job. */
-export interface FillMethods extends SaveMethods {
+export interface FillMethods extends SaveMethods, ScrubMethods {
   /** Reads the source, checks it, and leaves a complete, fsynced file at partialPath; or removes it and rejects. */
   fill: { params: FillSpec; result: FillResult; progress: FillProgress };
   /** Reads the source for its digests alone: for a base that is already here. */

@@ -12,6 +12,7 @@ import type { EvictAnswer, EvictRequest, PathAnswer } from '../wire/api.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { JobProgress } from '../wire/journal.ts';
 import type { Quarantined } from '../wire/quarantine-api.ts';
+import type { ScrubRequest } from '../wire/scrub-api.ts';
 import { formatSource, parseSource } from '../wire/source.ts';
 import type {
   DiskFormat,
@@ -35,6 +36,8 @@ import type { CacheParts } from './parts.ts';
 import { NONE, Quarantine, type QuarantineDecision } from './quarantine.ts';
 import { type Recovery, recover } from './recover.ts';
 import { noBase, severalBases } from './refusals.ts';
+import { Scrubber, type ScrubWork } from './scrub.ts';
+import { planScrub } from './scrub-plan.ts';
 import { basesNamed } from './selector.ts';
 import { formatOfFill } from './source-format.ts';
 import { type DoubtKind, suspicionOf } from './suspicion.ts';
@@ -88,8 +91,12 @@ export interface Cache {
     judge: JudgeBase<K>,
     ids?: readonly string[],
   ): Promise<readonly DoubtChange[]>;
+  /** Reads the files of bases from the disk, and mends what is damaged. @throws OperatingError as {@link get} */
+  scrub(request: ScrubRequest): Promise<ScrubWork>;
+  /** Looks at bases whose file is in doubt, and mends them. @throws OperatingError: one may be mended later */
+  heal(): Promise<void>;
   usage(): Usage;
-  /** Returns once no fill waits or runs; the journal's stop ends them early. */
+  /** Returns once no fill or scrub waits or runs; the journal's stop ends them early. */
   settled(): Promise<void>;
 }
 
@@ -105,6 +112,7 @@ class CacheOfParts implements Cache {
   readonly #readers: ChainReaders;
   readonly #overlays: Overlays;
   readonly #quarantine: Quarantine;
+  readonly #scrubber: Scrubber;
 
   constructor(parts: CacheParts) {
     this.#parts = parts;
@@ -113,6 +121,7 @@ class CacheOfParts implements Cache {
     this.#evictor = new Evictor(parts, this.#overlays);
     this.#quarantine = new Quarantine(parts);
     this.#filler = new Filler(parts, this.#evictor, this.#quarantine);
+    this.#scrubber = new Scrubber(parts, this.#filler);
     this.leases = createLeases(parts);
   }
 
@@ -225,14 +234,29 @@ class CacheOfParts implements Cache {
     return applyDoubts(this.#parts, kind, judge, ids);
   }
 
+  async scrub({ bases, isDue, isReportOnly }: ScrubRequest): Promise<ScrubWork> {
+    const { settings, catalogue, now } = this.#parts;
+    const rows = bases && (await Promise.all(bases.map((base) => this.#find(base))));
+    const wish = {
+      ...(rows && { ids: new Set(rows.map(({ id }) => id)) }),
+      ...(isDue && { everyMs: settings.scrubEveryMs }),
+    };
+    const ids = planScrub(catalogue.bases.all(), wish, now());
+    return this.#scrubber.begin(ids, { isMended: isReportOnly !== true });
+  }
+
+  heal(): Promise<void> {
+    return this.#scrubber.heal();
+  }
+
   usage(): Usage {
     const { usedBytes, limitBytes, freeBytes } = this.#filler.room();
     const bases = this.#parts.catalogue.bases.all().length;
     return { bases, allocatedBytes: usedBytes, limitBytes, freeBytes };
   }
 
-  settled(): Promise<void> {
-    return this.#filler.settled();
+  async settled(): Promise<void> {
+    await Promise.all([this.#filler.settled(), this.#scrubber.settled()]);
   }
 
   async #wishOf(bases: EvictRequest['bases']): Promise<EvictWish> {

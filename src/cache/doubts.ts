@@ -77,7 +77,12 @@ async function absolve(
 ): Promise<boolean> {
   const { kind } = await checkFile(parts, row);
   const now = parts.catalogue.bases.get(row.id);
-  if (kind !== 'same' || now?.state !== 'suspect' || now.problem !== row.problem) return false;
+  if (kind === 'lost' || now?.state !== 'suspect' || now.problem !== row.problem) return false;
+  if (now.isFileInDoubt) {
+    const problem = 'its file was changed, or is damaged, which a scrub looks at';
+    parts.catalogue.bases.move(row.id, 'damaged', { problem, isFileInDoubt: true });
+    return false;
+  }
   parts.catalogue.bases.move(row.id, 'absolved', { problem: undefined });
   return true;
 }

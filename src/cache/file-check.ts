@@ -1,9 +1,10 @@
 // Whether a base's file is still what the catalogue says, and what follows where it is not.
 
 import { basePath } from '../domain/base-path.ts';
-import type { BaseRow } from './catalogue/bases.ts';
+import type { BaseRow, FileFacts } from './catalogue/bases.ts';
 import { isSameFile, statFile } from './files.ts';
 import type { CacheParts } from './parts.ts';
+import { fileDoubt } from './suspicion.ts';
 
 export type FileCheck =
   | { readonly kind: 'same' }
@@ -25,7 +26,14 @@ export async function checkFile(
     return { kind: 'lost' };
   }
   if (row.file !== undefined && isSameFile(file, row.file)) return { kind: 'same' };
-  const problem = `its file has ${file.sizeBytes} bytes of ${new Date(file.mtimeMs).toISOString()}, not what was published`;
-  if (now.problem !== problem) catalogue.bases.move(row.id, 'damaged', { problem });
+  const problem = `its file has ${factsText(file)}, and was published with ${row.file === undefined ? 'none that were recorded' : factsText(row.file)}`;
+  const doubt = fileDoubt(now, problem);
+  const isNew = doubt?.problem !== now.problem || doubt?.isFileInDoubt !== now.isFileInDoubt;
+  if (doubt !== undefined && isNew) catalogue.bases.move(row.id, 'damaged', doubt);
   return { kind: 'damaged', problem };
+}
+
+function factsText({ sizeBytes, mtimeMs, inode }: FileFacts): string {
+  const at = new Date(mtimeMs).toISOString();
+  return `${sizeBytes} bytes of ${at}${inode === undefined ? '' : ` in inode ${inode}`}`;
 }

@@ -5,6 +5,7 @@ import { basePath } from '../domain/base-path.ts';
 import { OperatingError } from '../wire/errors.ts';
 import type { Job } from '../wire/journal.ts';
 import type { Cluster } from '../wire/ports.ts';
+import type { MendTold } from '../wire/scrub-api.ts';
 import { formatSource } from '../wire/source.ts';
 import {
   type ChunkTableBytes,
@@ -86,6 +87,8 @@ export interface Work {
   readonly want: Want;
   readonly priority: 'hook' | 'operator';
   readonly onProgress: (progress: FillProgress) => void;
+  /** Of a mend. */
+  readonly onMended?: (told: MendTold) => void;
 }
 
 export function fillDataOf({ ask, id, facts, plan }: Want): FillData {
@@ -130,19 +133,32 @@ export function fillingRow(
 /** Reads the source into the partial file, and gives it the base's name. */
 export async function fillBase(parts: CacheParts, work: Work): Promise<Base> {
   const { job, want } = work;
-  const { path: root } = parts.settings;
-  const partial = partialPath(root, job.id);
   job.step('fill');
+  const partial = partialPath(parts.settings.path, job.id);
   const { table, ...read } = await readSource(parts, work, partial);
   await lookAgain(parts, work);
+  return await publishPartial(parts, work, (file) => {
+    const result: Filled = { ...read, ...keepTable(parts, table) };
+    return { ...fillDataOf(want), outcome: { result, file } };
+  });
+}
+
+/** Gives the complete partial file of a job its base's name. */
+export async function publishPartial(
+  parts: CacheParts,
+  { job, want }: Pick<Work, 'job' | 'want'>,
+  dataOf: (file: DiskFile) => FillData,
+): Promise<Base> {
+  const { path: root } = parts.settings;
+  const partial = partialPath(root, job.id);
   const file = await statFile(partial);
   assert(file !== undefined, 'the fill worker leaves a partial file, or rejects');
   await syncPartialFolder(root);
   job.signal.throwIfAborted();
-  const result: Filled = { ...read, ...keepTable(parts, table) };
-  const data: FillData = { ...fillDataOf(want), outcome: { result, file } };
+  const data = dataOf(file);
+  assert(data.outcome !== undefined);
   job.step('publish', data);
-  const path = basePath(root, want.facts.ids, result.format);
+  const path = basePath(root, want.facts.ids, data.outcome.result.format);
   try {
     await publishFile(root, partial, path);
     return recordPublished(parts, data);
@@ -198,7 +214,7 @@ export async function aboutSource<T>(
 }
 
 /** A read-only reader of a deleted image gets zeros and no error, so bytes count only if the source is still there after. */
-async function lookAgain(parts: CacheParts, { job, want }: Work): Promise<void> {
+export async function lookAgain(parts: CacheParts, { job, want }: Work): Promise<void> {
   const { ids, name } = want.facts;
   const options = { deadlineMs: parts.settings.cephDeadlineMs, signal: job.signal };
   const presence = await want.cluster.ceph.call('checkSource', ids, options);
@@ -228,6 +244,8 @@ export function recordPublished(
     signatures: plan.signatures,
     file: factsOf(file, result),
     problem: undefined,
+    isFileInDoubt: undefined,
+    scrubbedAtMs: undefined,
     createdAtMs: nowMs,
     lastUsedAtMs: nowMs,
   });

@@ -5,6 +5,7 @@ import { OperatingError } from '../wire/errors.ts';
 import type { Job, JobProgress } from '../wire/journal.ts';
 import { decideWork } from '../wire/pause.ts';
 import type { Cluster } from '../wire/ports.ts';
+import type { MendTold } from '../wire/scrub-api.ts';
 import { formatSource } from '../wire/source.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { Base, SourceFacts, SourceIds, SourceName } from '../wire/vocabulary.ts';
@@ -25,10 +26,12 @@ import {
   type WarmAsk,
 } from './fill-work.ts';
 import { judgeBase, mergeVerification } from './judge.ts';
+import { demandOf, Lead } from './lead.ts';
+import { mendFile } from './mend-work.ts';
 import type { CacheParts } from './parts.ts';
 import { NONE, type Quarantine } from './quarantine.ts';
 import { contradicted, pausedFills, restless, unnameable, wrongFormat } from './refusals.ts';
-import { roomFacts, type SpacePromise, withRoom } from './room.ts';
+import { roomFacts, withRoom } from './room.ts';
 import { beginTable, type TableWork } from './table.ts';
 import { Turns } from './turns.ts';
 import { viewOf } from './view.ts';
@@ -41,6 +44,8 @@ export interface Fill {
   progress(): JobProgress | undefined;
   /** Rejects with an OperatingError. */
   readonly done: Promise<Base>;
+  /** Of a mend, once it is done. */
+  mended?(): MendTold | undefined;
 }
 
 export interface Filling {
@@ -51,27 +56,7 @@ export interface Filling {
 /** How often one ask may follow somebody else's fill before it gives up: each time the base was there and went again. */
 const ROUNDS_MAX = 8;
 
-/** A fill (or a check of a base that is here) that waits or runs; all who ask for its base share it. */
-class Lead implements SpacePromise {
-  readonly want: Want;
-  readonly mode: 'fill' | 'check';
-  readonly demand: string;
-  readonly admitted = Promise.withResolvers<Job>();
-  readonly done = Promise.withResolvers<Base>();
-  priority: WarmAsk['priority'];
-  job: Job | undefined;
-  progress: JobProgress | undefined;
-  promisedBytes = 0;
-  writtenBytes = 0;
-
-  constructor(want: Want, mode: 'fill' | 'check') {
-    this.want = want;
-    this.mode = mode;
-    this.demand = demandOf(want);
-    this.priority = want.ask.priority;
-  }
-}
-
+const WAYS = { fill: fillBase, check: checkBase, mend: mendFile } as const;
 const ASKED_ANEW = 'an operator doubts its bytes, and it is filled anew';
 
 export class Filler {
@@ -104,12 +89,20 @@ export class Filler {
   /** The fill of a base that waits or runs. */
   filling(id: string): Filling | undefined {
     const lead = this.#leads.get(id);
-    if (lead?.mode !== 'fill') return undefined;
+    if (lead === undefined || lead.mode === 'check') return undefined;
     const { job, progress } = lead;
     return {
       ...(job === undefined ? {} : { jobId: job.id }),
       ...(progress === undefined ? {} : { progress }),
     };
+  }
+
+  /** Makes a base whole whose file is damaged; fills it anew where its record cannot speak for it. @throws OperatingError as {@link warm} */
+  async mend(row: BaseRow): Promise<Fill> {
+    const { ids: source, format } = row;
+    const want = await this.#wantOf({ source, format, priority: 'operator' });
+    const isFounded = judgeBase(row, want.plan).kind === 'satisfied';
+    return this.#seek(want, ROUNDS_MAX, isFounded ? 'mend' : 'fill');
   }
 
   /** What Ceph says of a source. @throws OperatingError */
@@ -174,7 +167,7 @@ export class Filler {
       : { manifest: { envelope, subject: formatSource(name), sizeBytes } };
   }
 
-  async #seek(want: Want, rounds: number): Promise<Fill> {
+  async #seek(want: Want, rounds: number, way: 'fill' | 'mend' = 'fill'): Promise<Fill> {
     if (rounds === 0) throw restless(want.facts.name);
     let eviction = this.#evictor.running(want.id);
     for (; eviction !== undefined; eviction = this.#evictor.running(want.id)) await eviction;
@@ -183,7 +176,7 @@ export class Filler {
     if (running !== undefined) return this.#join(running, want, rounds);
     const row = this.#parts.catalogue.bases.get(want.id);
     if (row?.state === 'ready') return this.#present(row, want, rounds);
-    return this.#lead(want, 'fill', rounds);
+    return this.#lead(want, way, rounds);
   }
 
   /** Of a base that is here: judged by its record, or by reading its source. */
@@ -255,7 +248,7 @@ export class Filler {
     this.#stopIfPaused(formatSource(want.facts.name));
     const lead = new Lead(want, mode);
     this.#leads.set(want.id, lead);
-    if (mode === 'fill') this.#evictor.claimed.add(want.id);
+    if (mode !== 'check') this.#evictor.claimed.add(want.id);
     // Whoever asked is told; here only a defect must not pass unseen.
     void lead.done.promise.catch(rethrowDefect);
     void lead.admitted.promise.catch(() => undefined);
@@ -281,7 +274,7 @@ export class Filler {
 
   #release({ want, mode }: Lead): void {
     this.#leads.delete(want.id);
-    if (mode === 'fill') this.#evictor.claimed.delete(want.id);
+    if (mode !== 'check') this.#evictor.claimed.delete(want.id);
   }
 
   /** Promises the space, begins the job and reserves the base in one tick. */
@@ -326,8 +319,9 @@ export class Filler {
     };
     try {
       using _turn = await this.#turns.take(job, lead.priority);
-      const work = { job, want, priority: lead.priority, onProgress };
-      const base = await (mode === 'fill' ? fillBase : checkBase)(this.#parts, work);
+      const onMended = (told: MendTold) => void (lead.mended = told);
+      const work = { job, want, priority: lead.priority, onProgress, onMended };
+      const base = await WAYS[mode](this.#parts, work);
       job.done(base);
       return base;
     } catch (error) {
@@ -352,8 +346,8 @@ export class Filler {
 
   /** Undoes, then tells. Where the undo fails too the job stays open, and the next start undoes it. */
   async #failed({ want, mode }: Lead, job: Job, error: unknown): Promise<void> {
-    const unkept = mode === 'fill' ? await this.#setAside(want, job, error) : undefined;
-    if (mode === 'fill') await undoFill(this.#parts, want.id, job.id);
+    const unkept = mode !== 'check' ? await this.#setAside(want, job, error) : undefined;
+    if (mode !== 'check') await undoFill(this.#parts, want.id, job.id);
     if (!(error instanceof OperatingError)) return;
     const { properties, operatorDigests } = want.ask;
     const isOwnRecord = properties === undefined && operatorDigests === undefined;
@@ -369,14 +363,8 @@ function isCorrupt(error: unknown): error is OperatingError {
 
 function fillOf(lead: Lead, job: Job, done: Promise<Base>): Fill {
   void done.catch(rethrowDefect);
-  return { baseId: lead.want.id, jobId: job.id, progress: () => lead.progress, done };
-}
-
-/** What makes two asks for one base different. A table is large, and its digest says it all. */
-function demandOf({ plan, ask }: Want): string {
-  const { manifest, ...rest } = plan;
-  const by = manifest && [manifest.keyId, manifest.table.sha256];
-  return JSON.stringify([rest, by ?? null, ask.format ?? null, ask.again ?? false]);
+  const told = { progress: () => lead.progress, mended: () => lead.mended };
+  return { baseId: lead.want.id, jobId: job.id, ...told, done };
 }
 
 function inFormatOf({ ask, facts }: Want, base: Base): Base {

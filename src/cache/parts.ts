@@ -27,6 +27,10 @@ export interface CacheSettings {
   readonly fillConcurrency: number;
   /** How long one fill may take before it is given up. */
   readonly fillDeadlineMs: number;
+  /** What a scrub reads of the disk in a second; 0: as fast as it goes. */
+  readonly scrubRateBytes: number;
+  /** A base is due for a scrub so long after its last. */
+  readonly scrubEveryMs: number;
   /** How long one answer of a cluster may take. */
   readonly cephDeadlineMs: number;
 }
@@ -44,6 +48,11 @@ export type PlanVerification = (request: {
   };
 }) => Promise<VerificationPlan>;
 
+/** What no job's end says loudly enough. */
+export interface CacheLog {
+  error(fields: object, message: string): void;
+}
+
 export interface CacheParts {
   readonly settings: CacheSettings;
   readonly catalogue: Catalogue;
@@ -59,6 +68,7 @@ export interface CacheParts {
   readonly readLocks: () => string | null;
   /** What the file system of the bases has left for us. */
   readonly readFreeBytes: () => number;
+  readonly log: CacheLog;
   /** What lies there on this host is not seen: systemd gave siphond its own. */
   readonly hiddenFolders: readonly string[];
 }

@@ -56,7 +56,7 @@ export async function recover(parts: RecoverParts): Promise<Recovery> {
   await prepareFolders(parts.settings.path);
   for (const record of parts.journal.open()) {
     if (record.kind === 'fill') await endFill(parts, record, recovery);
-    else if (record.kind === 'evict') endEviction(parts, record);
+    else if (record.kind === 'evict' || record.kind === 'scrub') endCutOff(parts, record);
   }
   await settleRows(parts, recovery);
   await removePartials(parts.settings.path);
@@ -104,8 +104,8 @@ async function finishFill(parts: RecoverParts, jobId: string, data: FillData): P
   return true;
 }
 
-/** Its bases are settled by their rows: what is gone is evicted, what is there stays. */
-function endEviction({ journal }: RecoverParts, record: JobRecord): void {
+/** Of an eviction the bases are settled by their rows: what is gone is evicted, what is there stays. A scrub leaves nothing. */
+function endCutOff({ journal }: RecoverParts, record: JobRecord): void {
   journal.resume(record.id).failed(cutOff(record, false).toWire());
 }
 

@@ -20,6 +20,8 @@ export type BaseEvent =
   /** Nothing that is trusted vouches for it any more; that is so no longer. Its bytes are as they were. */
   | 'doubted'
   | 'absolved'
+  /** Its file, which was in doubt, is what was read of its source. */
+  | 'sound'
   /** The file is gone, and not by siphon. */
   | 'lost'
   | 'evict-begun'
@@ -43,6 +45,7 @@ export const TRANSITIONS: Readonly<
     damaged: 'suspect',
     doubted: 'suspect',
     absolved: 'ready',
+    sound: 'ready',
     lost: 'absent',
     'evict-begun': 'evicting',
   },

@@ -38,6 +38,26 @@ export function suspicionOf(problem: string | undefined): Suspicion {
   return { of: told[0]?.of ?? 'revoked', why: told.map(({ why }) => why).join('; ') };
 }
 
+interface AtRest {
+  readonly state: string;
+  readonly problem?: string | undefined;
+  readonly isFileInDoubt?: true | undefined;
+}
+
+/**
+ * What of a row changes when its file is in doubt, and why; undefined: it is suspect for what is said of its source, which no look at the file
+ * settles. Doubts stay: they are withdrawn by themselves.
+ */
+export function fileDoubt(
+  { state, problem, isFileInDoubt }: AtRest,
+  why: string,
+): { readonly problem: string; readonly isFileInDoubt: true } | undefined {
+  const doubts = state === 'suspect' ? doubtsOf(problem) : undefined;
+  if (doubts !== undefined) return { problem: problemOf(doubts), isFileInDoubt: true };
+  const isOurs = state === 'ready' || (state === 'suspect' && isFileInDoubt === true);
+  return isOurs ? { problem: why, isFileInDoubt: true } : undefined;
+}
+
 export type DoubtStep =
   | { readonly kind: 'stay' }
   /** It becomes suspect, or is so for other reasons. */

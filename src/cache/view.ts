@@ -9,7 +9,7 @@ import { suspicionOf } from './suspicion.ts';
 export type BaseView = Base & { readonly path: string };
 
 export function viewOf(catalogue: Catalogue, row: BaseRow): Base {
-  const { signatures: _signatures, file, problem, ...base } = row;
+  const { signatures: _signatures, file, problem, isFileInDoubt: _doubt, ...base } = row;
   const { fsVerity } = file ?? {};
   return {
     ...base,

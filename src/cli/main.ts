@@ -14,6 +14,7 @@ import { addPolicy } from './commands/policy.ts';
 import { addFlatten, addPublish } from './commands/publish.ts';
 import { addReconcile } from './commands/reconcile.ts';
 import { addRestore } from './commands/restore.ts';
+import { addScrub } from './commands/scrub.ts';
 import { addSign } from './commands/sign.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStart } from './commands/start.ts';
@@ -50,6 +51,7 @@ for (const add of [
   addSign,
   addBaseCommands,
   addEvict,
+  addScrub,
   addStart,
   addSnapshot,
   addRestore,

@@ -12,6 +12,7 @@ export type Change =
   | 'pin'
   | 'unpin'
   | 'evict'
+  | 'scrub'
   | 'start'
   | 'snapshot create'
   | 'snapshot delete'

@@ -64,7 +64,7 @@ export async function startBackground(
     return life.use(startLoop({ name, log, ...bounds, work }));
   };
   const spoolLoop = loop('spool', (signal) => spool.drain(signal), { everyMs: SPOOL_EVERY_MS });
-  const noteBase = createBaseLook(cache, log, (work) => loop('bases', work));
+  const { healing, noteBase } = startBaseLook(parts, loop);
   const onSpooled = () => spoolLoop.poke();
   const watches = [
     ...spoolFolders(config).map((folder) => ({ folder, depth: 0, onChange: onSpooled })),
@@ -83,6 +83,7 @@ export async function startBackground(
   asking.poke();
   pauses.onResume(() => {
     asking.poke();
+    healing.poke();
     scheduling.poke();
   });
   const everyMs = LEFTOVERS_EVERY_MS;
@@ -239,18 +240,32 @@ function isPartial(path: string): boolean {
   return path.includes('/.partial');
 }
 
+/** What was changed while siphond was down is looked at as well. */
+function startBaseLook(parts: Background, start: StartLoop) {
+  const healing = start('damaged bases', () => parts.cache.heal());
+  const onDamaged = () => healing.poke();
+  const noteBase = createBaseLook(parts, onDamaged, (work) => start('bases', work));
+  healing.poke();
+  return { healing, noteBase };
+}
+
 /** So many changed files are looked at one by one; what is beyond is seen at the next start. */
 const CHANGED_MAX = 10_000;
 
-function createBaseLook(cache: Cache, log: Logger, start: (work: () => Promise<void>) => Loop) {
+function createBaseLook(
+  { cache, log }: Pick<Background, 'cache' | 'log'>,
+  onDamaged: () => void,
+  start: (work: () => Promise<void>) => Loop,
+) {
   const changed = new Set<string>();
   const loop = start(async () => {
     const paths = [...changed];
     changed.clear();
     for (const path of paths) {
       const found = await cache.look(path);
-      if (found !== undefined && found.kind !== 'same')
-        log.error({ path, found }, 'a base was changed by somebody else');
+      if (found === undefined || found.kind === 'same') continue;
+      log.error({ path, found }, 'a base was changed by somebody else');
+      if (found.kind === 'damaged') onDamaged();
     }
   });
   return (path: string) => {

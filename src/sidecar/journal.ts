@@ -15,6 +15,7 @@ import {
   type Journal,
   SIPHOND_STOPS,
 } from '../wire/journal.ts';
+import type { ScrubAnswer } from '../wire/scrub-api.ts';
 import type { Base } from '../wire/vocabulary.ts';
 
 /** No list is longer, whatever was asked for. */
@@ -149,6 +150,7 @@ class RunningJob implements Job {
   #summaryOf(result: unknown): object {
     const { kind, createdAtMs, updatedAtMs } = this.record;
     const ms = updatedAtMs - createdAtMs;
+    if (kind === 'scrub') return { ms, ...scrubSummary(result) };
     if (kind !== 'fill') return { ms };
     const { sourceSizeBytes, verification } = (result ?? {}) as Partial<Base>;
     const readBytes = this.latest?.readBytes ?? 0;
@@ -171,6 +173,13 @@ class RunningJob implements Job {
   #tell(line: JobLine): void {
     for (const tell of this.watchers) tell(line);
   }
+}
+
+/** How many bases came out how. */
+function scrubSummary(result: unknown): object {
+  const { bases = [] } = (result ?? {}) as Partial<ScrubAnswer>;
+  const byOutcome = Map.groupBy(bases, ({ outcome }) => outcome);
+  return Object.fromEntries([...byOutcome].map(([outcome, of]) => [outcome, of.length]));
 }
 
 function firstRecord(kind: JobKind, subject: string, data: unknown, nowMs: number): JobRecord {
@@ -218,7 +227,13 @@ function cancelled({ kind, subject }: JobRecord): OperatingError {
   return new OperatingError({ code: 'cancelled', op: kind, subject, why });
 }
 
-const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set(['start', 'evict', 'export', 'reconcile']);
+const NOT_TAKEN_UP: ReadonlySet<JobKind> = new Set([
+  'start',
+  'evict',
+  'export',
+  'reconcile',
+  'scrub',
+]);
 
 function stopped({ kind, subject }: JobRecord): OperatingError {
   const isLeft = NOT_TAKEN_UP.has(kind);

@@ -4,6 +4,7 @@ import type { EvictData, FillData } from '../cache/index.ts';
 import { HOOK_OPERATIONS } from '../hook/events.ts';
 import type { WireError } from '../wire/errors.ts';
 import type { JobRecord } from '../wire/journal.ts';
+import type { ScrubAnswer } from '../wire/scrub-api.ts';
 import type { Proof } from '../wire/verify-api.ts';
 import { RELEASE_REASONS, SET_EVENTS } from '../wire/vocabulary.ts';
 
@@ -45,6 +46,18 @@ export function evictionOf({ data, result }: JobRecord) {
   const { evicted = [] } = (result ?? {}) as { readonly evicted?: readonly string[] };
   const { reason = 'limit' } = data as Partial<EvictData>;
   return { reason, bases: evicted.length };
+}
+
+/** What the bases of a scrub came to. */
+export function scrubbedOf({ result }: JobRecord) {
+  const { bases = [] } = (result ?? {}) as Partial<ScrubAnswer>;
+  const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
+  return {
+    outcomes: bases.map(({ outcome }) => outcome),
+    readBytes: sum(bases.map(({ readBytes }) => readBytes)),
+    damaged: sum(bases.map(({ damage }) => damage?.chunkCount ?? 0)),
+    mended: sum(bases.map(({ mend }) => (mend?.way === 'mend' ? mend.chunks : 0))),
+  };
 }
 
 interface DraftFacts {

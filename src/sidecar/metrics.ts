@@ -6,8 +6,10 @@ import type { StatusAnswer } from '../wire/api.ts';
 import { JOB_KINDS, type JobProgress, type JobRecord } from '../wire/journal.ts';
 import { PAUSABLE } from '../wire/pause.ts';
 import type { Quarantined } from '../wire/quarantine-api.ts';
-import type { Base, BaseState, SnapshotSet, Suspicion } from '../wire/vocabulary.ts';
+import { SCRUB_OUTCOMES } from '../wire/scrub-api.ts';
+import type { Base, SnapshotSet } from '../wire/vocabulary.ts';
 import type { WorkerRole } from '../wire/worker-protocol.ts';
+import { type Add, addCacheGauges, addQuarantineGauges, type Set, sum } from './metrics-bases.ts';
 import {
   ASKERS,
   EVICT_REASONS,
@@ -20,6 +22,7 @@ import {
   RESULTS,
   SET_REASONS,
   SET_RESULTS,
+  scrubbedOf,
   setLabels,
   VERIFY_FAILURES,
   verifyFailureOf,
@@ -137,6 +140,7 @@ function countEvents(registry: Registry) {
     buckets: HOOK_BUCKETS,
     registers: [registry],
   });
+  const countScrub = scrubMetrics(count);
   const holds = holdMetrics(registry);
   let bytesRead = 0;
   let bytesHeld = 0;
@@ -150,6 +154,7 @@ function countEvents(registry: Registry) {
         const failure = verifyFailureOf(record.error);
         if (failure !== undefined) failures.inc({ kind: failure });
       }
+      if (kind === 'scrub') countScrub(record);
       const { reason, bases } = evictionOf(record);
       if (kind === 'evict') evictions.inc({ reason }, bases);
       if (kind === 'snapshot') sets.inc(setLabels(record));
@@ -169,12 +174,31 @@ function countEvents(registry: Registry) {
   return { counts, setBytesRead };
 }
 
+type Count = (name: string, help: string, labels: Labels) => Counter;
+
+function scrubMetrics(count: Count): (record: JobRecord) => void {
+  const scrubs = count('siphon_scrubs_total', 'Scrubs of bases that ended.', {
+    outcome: SCRUB_OUTCOMES,
+  });
+  const bytes = count('siphon_scrub_bytes_total', 'What scrubs read of the disk.', {});
+  const chunks = count(
+    'siphon_scrub_chunks_total',
+    'Chunks of bases that scrubs found damaged, and those that were mended.',
+    { what: ['damaged', 'mended'] },
+  );
+  return (record) => {
+    const { outcomes, readBytes, damaged, mended } = scrubbedOf(record);
+    for (const outcome of outcomes) scrubs.inc({ outcome });
+    bytes.inc(readBytes);
+    chunks.inc({ what: 'damaged' }, damaged);
+    chunks.inc({ what: 'mended' }, mended);
+  };
+}
+
 function runningBytes(openJobs: Scraped['openJobs']): number {
   const fills = openJobs.filter(({ kind }) => kind === 'fill');
   return sum(fills.map(({ progress }) => progress?.readBytes ?? 0));
 }
-
-type Set = (value: number, labels?: Record<string, string>) => void;
 
 /** Each gauge with the value, or values, that a scrape gives it. */
 function gauges(registry: Registry): (scraped: Scraped) => void {
@@ -203,13 +227,6 @@ function gauges(registry: Registry): (scraped: Scraped) => void {
   };
 }
 
-type Add = (
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: (scraped: Scraped, set: Set) => void,
-) => void;
-
 function addSiphondGauges(add: Add): void {
   add('siphon_build_info', 'The version that runs; always 1.', ['version', 'node'], (at, set) =>
     set(1, { version: at.status.version, node: process.versions.node }),
@@ -234,59 +251,6 @@ function addSiphondGauges(add: Add): void {
   add('siphon_problems', 'Problems that siphon status tells of.', [], (at, set) =>
     set(at.status.problems.length),
   );
-}
-
-const BASE_STATES: readonly BaseState[] = ['filling', 'ready', 'suspect', 'evicting'];
-
-const SUSPICIONS: readonly Suspicion['of'][] = ['bytes', 'revoked', 'deactivated'];
-
-function addCacheGauges(add: Add): void {
-  add('siphon_bases', 'Bases by state.', ['state'], ({ bases }, set) => {
-    for (const state of BASE_STATES)
-      set(bases.filter((base) => base.state === state).length, { state });
-  });
-  add('siphon_suspect_bases', 'Suspect bases by what is suspect.', ['of'], ({ bases }, set) => {
-    for (const of of SUSPICIONS)
-      set(bases.filter(({ suspicion }) => suspicion?.of === of).length, { of });
-  });
-  add('siphon_bases_unverified', 'Bases that nothing verified.', [], ({ status }, set) =>
-    set(status.trust.unverified),
-  );
-  add('siphon_cache_bytes', 'What the bases take on disk.', [], ({ status }, set) =>
-    set(status.cache.allocatedBytes),
-  );
-  add('siphon_cache_limit_bytes', 'What they may take.', [], ({ status }, set) =>
-    set(status.cache.limitBytes),
-  );
-  add('siphon_cache_free_bytes', 'What their file system has left.', [], ({ status }, set) =>
-    set(status.cache.freeBytes),
-  );
-  const HELD = [
-    ['pinned', 'an operator pinned', (base: Base) => base.isPinned],
-    ['leased', 'a domain needs', (base: Base) => base.leases.length > 0],
-  ] as const;
-  for (const [name, who, isHeld] of HELD) {
-    add(`siphon_${name}_bases`, `Bases that ${who}.`, [], ({ bases }, set) =>
-      set(bases.filter(isHeld).length),
-    );
-    add(`siphon_${name}_bytes`, `What bases that ${who} take on disk.`, [], ({ bases }, set) =>
-      set(sum(bases.filter(isHeld).map((base) => base.allocatedBytes))),
-    );
-  }
-}
-
-function addQuarantineGauges(add: Add): void {
-  add(
-    'siphon_quarantined_files',
-    'Files that failed their check and are kept for a while.',
-    [],
-    ({ quarantined }, set) => {
-      if (quarantined !== undefined) set(quarantined.length);
-    },
-  );
-  add('siphon_quarantined_bytes', 'What they take on disk.', [], ({ quarantined }, set) => {
-    if (quarantined !== undefined) set(sum(quarantined.map((each) => each.allocatedBytes)));
-  });
 }
 
 function addSetGauges(add: Add): void {
@@ -362,8 +326,4 @@ function addWorkerRestarts(registry: Registry, all: ((scraped: Scraped) => void)
     restarts.reset();
     for (const [role, count] of Object.entries(workerRestarts)) restarts.inc({ role }, count);
   });
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, each) => total + each, 0);
 }

@@ -98,22 +98,23 @@ export async function openCache(
   const { config, log, catalogue, journal, pauses, fillGroup } = stores;
   const { path } = config.cache;
   const findKeys = () => trustedKeys(config);
-  const program = { ...workerProgram(), adopt: fillGroup.adopt };
+  const { adopt, adoptIdle } = fillGroup;
   const cache = createCache({
     settings: liveSettings(config, workers),
     catalogue,
     journal,
     clusters: workers.clusters,
-    startFillWorker: async (_, job) =>
+    startFillWorker: async (priority, job) =>
       startWorker<FillMethods>({
         role: 'fill',
         name: `fill ${job}`,
         settings: null,
         kind: 'one-shot',
-        program,
+        program: { ...workerProgram(), adopt: priority === 'idle' ? adoptIdle : adopt },
         log: log.child({ job }),
       }),
     pauses: () => pauses.current(),
+    log,
     planVerification: ({ manifest, ...asked }) => {
       const beside = manifest && { manifest: { ...manifest, findKeys } };
       return planVerification({ ...asked, ...beside, ...trustOf(stores) });
@@ -153,6 +154,12 @@ function liveSettings(config: Config, workers: Workers): CacheSettings {
     },
     get quarantine() {
       return config.cache.quarantine;
+    },
+    get scrubRateBytes() {
+      return config.cache.scrubRateBytes;
+    },
+    get scrubEveryMs() {
+      return config.cache.scrubEveryMs;
     },
     get rawBecomes() {
       return config.cache.rawBecomes;

@@ -22,6 +22,7 @@ import { splitPlace } from '../wire/caps.ts';
 import { OperatingError, type WireError } from '../wire/errors.ts';
 import type { Clusters, SetCatalogue } from '../wire/ports.ts';
 import { type PublishAsk, type PublishRequest, TO_FILE } from '../wire/publish-api.ts';
+import type { ScrubRequest } from '../wire/scrub-api.ts';
 import { parseImage, parseSource } from '../wire/source.ts';
 import type { ProofRequest } from '../wire/verify-api.ts';
 import type { Digests, SnapshotSet, SourceProperties } from '../wire/vocabulary.ts';
@@ -84,6 +85,7 @@ export function bindServices(parts: ServiceParts): Services {
     unpin: (base) => cache.unpin(base),
     listQuarantine: async () => ({ files: await cache.quarantined() }),
     evict: (request) => cache.evict(request),
+    scrub: (request) => scrub(parts, request),
     start: (domain) => startDomain(parts.start, domain),
     async takeSnapshots({ domains, ...wanted }) {
       const begun = await snapshots.create(domains, wanted);
@@ -127,11 +129,13 @@ export function bindServices(parts: ServiceParts): Services {
     reload: () => parts.reload.run(),
     jobs: journal,
     hook: (request, signal) => parts.hook.answer(request, signal),
-    metrics: async () => {
-      const { metrics } = parts;
-      return { text: await metrics.text(await scrape(parts)), contentType: metrics.contentType };
-    },
+    metrics: () => metricsOf(parts),
   };
+}
+
+async function metricsOf(parts: ServiceParts) {
+  const { metrics } = parts;
+  return { text: await metrics.text(await scrape(parts)), contentType: metrics.contentType };
 }
 
 async function scrape(parts: ServiceParts): Promise<Scraped> {
@@ -216,6 +220,12 @@ async function publish({ publishing }: ServiceParts, request: PublishRequest): P
   const begun = publishing.begin(set, ask);
   const { jobId: id, usable, independent } = begun;
   return { kind: 'job', id, ended: wait === true ? independent : usable };
+}
+
+async function scrub({ cache }: ServiceParts, request: ScrubRequest): Promise<LongWork> {
+  const { jobId: id, done: ended } = await cache.scrub(request);
+  if (id === undefined) return { kind: 'done', result: await ended };
+  return { kind: 'job', id, ended };
 }
 
 async function verifyRestore({ proofs }: ServiceParts, request: ProofRequest): Promise<LongWork> {

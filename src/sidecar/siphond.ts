@@ -140,7 +140,8 @@ function hearFills(counts: Pick<Counts, 'jobEnded'>): {
   return {
     onEnd(record, readBytes) {
       counts.jobEnded(record, readBytes);
-      if (record.kind === 'fill') for (const hear of listeners) hear();
+      // A scrub makes suspect bases ready, too.
+      if (record.kind === 'fill' || record.kind === 'scrub') for (const hear of listeners) hear();
     },
     onFilled: (hear) => void listeners.push(hear),
   };

@@ -3,15 +3,24 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type FillGroupPlan, type FillLimits, groupOf, planFillGroup } from './fill-group-plan.ts';
+import {
+  type FillGroupPlan,
+  type FillLimits,
+  groupOf,
+  planFillGroup,
+  planScrubGroup,
+} from './fill-group-plan.ts';
 
 const TREE = '/sys/fs/cgroup';
 const OWN = 'siphond';
 const FILLS = 'fills';
+const SCRUBS = 'scrubs';
 
 export interface FillGroup {
   /** Moves a process there. It never throws: a fill outside is better than none, and is told. */
   readonly adopt: (pid: number) => void;
+  /** Where nobody is kept waiting. */
+  readonly adoptIdle: (pid: number) => void;
   readonly standing: FillGroupStanding;
 }
 
@@ -20,6 +29,8 @@ export interface FillGroupStanding {
   readonly limits: readonly string[];
   /** Controllers that this host does not give; what they would limit is not limited. */
   readonly absent: readonly string[];
+  /** Of the scrub's group, likewise. */
+  readonly scrubs?: readonly string[];
   /** Why there is no group, or not all of its limits. */
   readonly why?: string;
 }
@@ -49,37 +60,48 @@ export function openFillGroup(parts: FillGroupParts): FillGroup {
 }
 
 function without(why: string): FillGroup {
-  return { adopt: () => undefined, standing: { limits: [], absent: [], why } };
+  const adopt = () => undefined;
+  return { adopt, adoptIdle: adopt, standing: { limits: [], absent: [], why } };
 }
 
 function make(root: string, { limits, warn }: FillGroupParts): FillGroup {
-  for (const name of [OWN, FILLS]) makeGroup(path.join(root, name));
+  for (const name of [OWN, FILLS, SCRUBS]) makeGroup(path.join(root, name));
   // A group that passes controllers on holds no processes itself (cgroup-v2.rst, "no internal process").
   writeFileSync(path.join(root, OWN, 'cgroup.procs'), String(process.pid));
   const available = readFileSync(path.join(root, 'cgroup.controllers'), 'utf8').split(/\s+/);
   const apply = () => {
-    const found = limit(root, planFillGroup(available, limits()));
+    const found = limit(root, FILLS, planFillGroup(available, limits()));
     if (found.why !== undefined) warn(found.why);
     return found;
   };
+  const move = (pid: number, group: string) => {
+    try {
+      writeFileSync(path.join(root, group, 'cgroup.procs'), String(pid));
+    } catch (error) {
+      warn(`a worker of ${group} is not in its group: ${(error as Error).message}`);
+    }
+  };
   let standing = apply();
+  const idle = limit(root, SCRUBS, planScrubGroup(available));
+  if (idle.why !== undefined) warn(`scrubs are not wholly idle: ${idle.why}`);
   return {
     get standing() {
-      return standing;
+      return { ...standing, scrubs: idle.limits };
     },
     adopt(pid) {
       standing = apply();
-      try {
-        writeFileSync(path.join(root, FILLS, 'cgroup.procs'), String(pid));
-      } catch (error) {
-        warn(`a fill worker is not in its group: ${(error as Error).message}`);
-      }
+      move(pid, FILLS);
     },
+    adoptIdle: (pid) => move(pid, SCRUBS),
   };
 }
 
 /** Writes the limits, each by itself: what the kernel takes is in force. */
-function limit(root: string, { enable, limits, absent }: FillGroupPlan): FillGroupStanding {
+function limit(
+  root: string,
+  group: string,
+  { enable, limits, absent }: FillGroupPlan,
+): FillGroupStanding {
   const failed: string[] = [];
   const write = (file: string, value: string): boolean => {
     try {
@@ -91,7 +113,7 @@ function limit(root: string, { enable, limits, absent }: FillGroupPlan): FillGro
     }
   };
   for (const controller of enable) write('cgroup.subtree_control', `+${controller}`);
-  const inForce = limits.filter(({ file, value }) => write(path.join(FILLS, file), value));
+  const inForce = limits.filter(({ file, value }) => write(path.join(group, file), value));
   return {
     limits: inForce.map(({ file, value }) => `${file}=${value}`),
     absent,

@@ -10,8 +10,6 @@ export interface Libc {
   readonly lseek: Call;
   /** Gives the errno. */
   readonly posixFadvise: Call;
-  /** Of up to three arguments. */
-  readonly syscall: Call;
   /** Of the last call that failed. */
   readonly errno: () => number;
 }
@@ -39,7 +37,6 @@ async function load(): Promise<Libc> {
     posixFadvise: library.func(
       'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
     ) as Call,
-    syscall: library.func('long syscall(long number, long a, long b, long c)') as Call,
     errno: () => koffi.errno(),
   };
 }

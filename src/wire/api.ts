@@ -204,6 +204,8 @@ export interface StatusAnswer {
   readonly fillGroup: {
     readonly limits: readonly string[];
     readonly absent: readonly string[];
+    /** Of a scrub's workers. */
+    readonly scrubs?: readonly string[];
     readonly why?: string;
   };
   readonly trust: TrustStanding;

@@ -18,6 +18,7 @@ export const JOB_KINDS = [
   'reconcile',
   'verify-restore',
   'sign',
+  'scrub',
 ] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 /** `open`: not ended yet. Every job ends done, failed (said why, nothing left) or cancelled. */

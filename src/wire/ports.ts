@@ -38,9 +38,9 @@ export interface Clusters {
   readonly all: readonly Cluster[];
 }
 
-/** Starts a fill worker for one fill's job; dispose ends it (kill after a grace). */
+/** Starts a fill worker for one fill's job; dispose ends it (kill after a grace). `idle`: it reads when nobody else wants to. */
 export type StartFillWorker = (
-  priority: 'hook' | 'operator',
+  priority: 'hook' | 'operator' | 'idle',
   jobId: string,
 ) => Promise<FillPort & AsyncDisposable>;
 

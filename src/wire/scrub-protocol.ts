@@ -49,8 +49,6 @@ export interface ScrubResult {
   readonly damage?: FileDamage;
   /** What was read of the disk; holes are not. */
   readonly readBytes: number;
-  /** Absent: it was read with idle priority. */
-  readonly whyNotIdle?: string;
 }
 
 export interface MendSpec extends BaseFileSpec {

@@ -133,6 +133,8 @@ export interface Base {
   readonly verification: Verification;
   /** The file's fs-verity digest (SHA-256, hex): the kernel lets nobody change it. Where its file system has that. */
   readonly fsVerity?: string;
+  /** When all of its file was found good on the disk. Absent: never since it was made. */
+  readonly scrubbedAtMs?: number | undefined;
   readonly createdAtMs: number;
   readonly lastUsedAtMs: number;
   readonly isPinned: boolean;

@@ -17,6 +17,8 @@ export interface BaseRow extends Omit<Base, 'isPinned' | 'leases'> {
   readonly file?: FileFacts;
   /** Why it is suspect: suspicion.ts reads it. */
   readonly problem?: string | undefined;
+  /** It is suspect for its file, if not for doubts alone: a scrub settles that. */
+  readonly isFileInDoubt?: true | undefined;
 }
 
 /** By these a file is known again. */
@@ -61,6 +63,8 @@ interface Stored {
   readonly problem: string | null;
   readonly created_at_ms: number;
   readonly last_used_at_ms: number;
+  readonly scrubbed_at_ms: number | null;
+  readonly is_file_in_doubt: number;
 }
 
 const COLUMNS = [
@@ -80,6 +84,8 @@ const COLUMNS = [
   'problem',
   'created_at_ms',
   'last_used_at_ms',
+  'scrubbed_at_ms',
+  'is_file_in_doubt',
 ] as const satisfies readonly (keyof Stored)[];
 
 export function openBases(db: Db, path: string, tables: TableShelf): BaseShelf {
@@ -167,6 +173,8 @@ function storedOf(row: BaseRow): Stored {
     problem: row.problem ?? null,
     created_at_ms: Math.trunc(row.createdAtMs),
     last_used_at_ms: Math.trunc(row.lastUsedAtMs),
+    scrubbed_at_ms: row.scrubbedAtMs === undefined ? null : Math.trunc(row.scrubbedAtMs),
+    is_file_in_doubt: row.isFileInDoubt ? 1 : 0,
   };
 }
 
@@ -196,5 +204,7 @@ function rowOf(stored: Stored, path: string): BaseRow {
     ...(stored.problem === null ? {} : { problem: stored.problem }),
     createdAtMs: stored.created_at_ms,
     lastUsedAtMs: stored.last_used_at_ms,
+    ...(stored.scrubbed_at_ms === null ? {} : { scrubbedAtMs: stored.scrubbed_at_ms }),
+    ...(stored.is_file_in_doubt === 1 ? { isFileInDoubt: true as const } : {}),
   };
 }

@@ -72,4 +72,9 @@ export const MIGRATIONS: readonly string[] = [
     bytes BLOB NOT NULL
   ) STRICT;
   `,
+  `
+  -- When all of a base's file was found good on the disk; null: never. Whether it is suspect for its file alone, which can be looked at.
+  ALTER TABLE bases ADD COLUMN scrubbed_at_ms INTEGER;
+  ALTER TABLE bases ADD COLUMN is_file_in_doubt INTEGER NOT NULL DEFAULT 0 CHECK (is_file_in_doubt IN (0, 1));
+  `,
 ];

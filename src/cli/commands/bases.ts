@@ -130,6 +130,7 @@ async function get(selector: string, options: JsonOption): Promise<void> {
       ...(base.chunkTable === undefined ? [] : [['chunk table', base.chunkTable.sha256] as const]),
       ...(base.fsVerity === undefined ? [] : [['fs-verity', base.fsVerity] as const]),
       ['made', time(base.createdAtMs)],
+      ['scrubbed', base.scrubbedAtMs === undefined ? 'never' : time(base.scrubbedAtMs)],
       ['last used', time(base.lastUsedAtMs)],
       ['pinned', base.isPinned ? 'yes' : 'no'],
       ...base.leases.map(

@@ -33,6 +33,8 @@ export interface Config {
     readonly reserveBytes: number;
     readonly fillConcurrency: number;
     readonly quarantine: { readonly ageMs: number; readonly limitBytes: number };
+    readonly scrubRateBytes: number;
+    readonly scrubEveryMs: number;
     readonly rawBecomes: DiskFormat;
     readonly overlayFolders: readonly string[];
   };
@@ -205,6 +207,8 @@ export function toConfig(file: ConfigFile): Config {
       reserveBytes: cache.reserve,
       fillConcurrency: cache.fill_concurrency,
       quarantine: { ageMs: cache.quarantine_age, limitBytes: cache.quarantine_limit },
+      scrubRateBytes: cache.scrub_rate,
+      scrubEveryMs: cache.scrub_every,
       rawBecomes: cache.raw_becomes,
       overlayFolders: cache.overlays,
     },

@@ -114,6 +114,16 @@ export const CONFIG_SHAPE = z.strictObject({
       .describe(
         'how much such files may take, beside `cache.limit`; the oldest go, all of them where a fill needs the space. 0: none is kept',
       ),
+    scrub_rate: size()
+      .prefault('64MiB')
+      .describe(
+        'how much a scrub reads of the disk in a second, with idle priority; 0: as fast as it goes. One base is read at a time',
+      ),
+    scrub_every: duration(3_600_000, 365 * 86_400_000, 'from 1h to 365d')
+      .prefault('7d')
+      .describe(
+        'how old the last scrub of a base, or its fill, may be before `siphon-scrub.timer` has it scrubbed',
+      ),
     overlays: folders()
       .default(['/var/lib/libvirt/images'])
       .describe(

@@ -1,4 +1,4 @@
-// /v1/warm, describe, manifest, table, source, path, bases, base, pin, unpin, evict, start: the cache.
+// /v1/warm, describe, manifest, table, source, path, bases, base, pin, unpin, evict, scrub, start: the cache.
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
@@ -54,6 +54,11 @@ const Evict = z.strictObject({
   dryRun: z.boolean(),
   bases: z.array(Text).max(10_000).exactOptional(),
   isQuarantine: z.boolean().exactOptional(),
+});
+const Scrub = z.strictObject({
+  bases: z.array(Text).min(1).max(10_000).exactOptional(),
+  isDue: z.boolean().exactOptional(),
+  isReportOnly: z.boolean().exactOptional(),
 });
 const Start = z.strictObject({ domain: Text });
 
@@ -117,6 +122,12 @@ export function addBaseChanges(app: FastifyInstance, { services, change }: Chang
     if (asked.dryRun) return services.evict(asked);
     const subject = asked.bases?.join(' ') ?? 'down to the limit';
     return change(request, 'evict', subject, () => services.evict(asked));
+  });
+  app.post('/v1/scrub', async (request, reply) => {
+    const asked = Scrub.parse(request.body);
+    const subject = asked.bases?.join(' ') ?? (asked.isDue ? 'what is due' : 'all');
+    const work = change(request, 'scrub', subject, () => services.scrub(asked));
+    await answerLong(reply, services.jobs, work);
   });
   app.post('/v1/start', async (request, reply) => {
     const { domain } = Start.parse(request.body);

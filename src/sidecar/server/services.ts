@@ -32,6 +32,7 @@ import type {
 import type { FlattenRequest, PublishRequest } from '../../wire/publish-api.ts';
 import type { QuarantineAnswer } from '../../wire/quarantine-api.ts';
 import type { RestoreRequest, RestoresAnswer } from '../../wire/restore-api.ts';
+import type { ScrubRequest } from '../../wire/scrub-api.ts';
 import type { ImpactAnswer } from '../../wire/trust-api.ts';
 import type { ProofRequest } from '../../wire/verify-api.ts';
 import type { Base, SnapshotSet } from '../../wire/vocabulary.ts';
@@ -62,6 +63,8 @@ export interface Services {
   unpin(base: string): Promise<Base>;
   listQuarantine(): Promise<QuarantineAnswer>;
   evict(request: EvictRequest): Promise<EvictAnswer>;
+  /** @throws OperatingError not-found: no such base */
+  scrub(request: ScrubRequest): Promise<LongWork>;
   start(domain: string): Promise<LongWork>;
   takeSnapshots(request: SnapshotCreateRequest): Promise<LongWork>;
   listSnapshots(domain: string | undefined, isOfAllHosts: boolean): Promise<SnapshotsAnswer>;

@@ -9,7 +9,6 @@ import { formatSource } from '../../wire/source.ts';
 import type { FillMethods, FillSpec } from '../../wire/worker-protocol.ts';
 import { fileCalls } from '../file-calls.ts';
 import { sealFile } from '../fs-verity.ts';
-import { becomeIdle } from '../idle.ts';
 import type { Role, StartRole } from '../role.ts';
 import { during } from '../translate-error.ts';
 
@@ -24,11 +23,9 @@ export const startFillRole = (() => ({
     digest: (spec, context) => during(stepOf('digest', spec), () => digestImage(spec, context)),
     table: (spec, context) => during(stepOf('read', spec), () => tableOfImage(spec, context)),
     scrub: (spec, context) =>
-      during({ op: 'scrub', subject: spec.subject }, async () => {
-        const whyNotIdle = await becomeIdle();
-        const result = await scrubBase(spec, { ...context, calls: await fileCalls() });
-        return { ...result, ...(whyNotIdle !== undefined && { whyNotIdle }) };
-      }),
+      during({ op: 'scrub', subject: spec.subject }, async () =>
+        scrubBase(spec, { ...context, calls: await fileCalls() }),
+      ),
     mend: (spec, context) =>
       during(stepOf('mend', spec), async () => {
         const result = await mendBase(spec, { ...context, calls: await fileCalls() });

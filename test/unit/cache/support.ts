@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import pino from 'pino';
 import {
   type Cache,
@@ -17,6 +17,7 @@ import {
 import { createJournal, type JobJournal } from '../../../src/sidecar/journal.ts';
 import { OperatingError } from '../../../src/wire/errors.ts';
 import type { Cluster, Clusters } from '../../../src/wire/ports.ts';
+import type { MendSpec, ScrubSpec } from '../../../src/wire/scrub-protocol.ts';
 import type { ChunkTableBytes, VerificationPlan } from '../../../src/wire/verification-plan.ts';
 import type {
   Digests,
@@ -51,6 +52,12 @@ export interface World {
   readonly failing: Map<string, OperatingError>;
   readonly fills: string[];
   readonly digests: string[];
+  readonly scrubs: string[];
+  readonly mends: string[];
+  /** Images whose mend finds that a fill is the way. */
+  readonly unmendable: Set<string>;
+  /** What was said to be damaged. */
+  readonly damaged: string[];
   freeBytes: number;
   locks: string | null;
   clockMs: number;
@@ -66,6 +73,8 @@ export const SETTINGS: Omit<CacheSettings, 'path' | 'mountPath'> = {
   overlayFolders: [],
   fillConcurrency: 2,
   fillDeadlineMs: 10_000,
+  scrubRateBytes: 0,
+  scrubEveryMs: 7 * 86_400_000,
   cephDeadlineMs: 1000,
 };
 
@@ -95,6 +104,7 @@ export async function openWorld(
     pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
+    log: { error: (fields) => world.damaged.push((fields as { why: string }).why) },
     hiddenFolders: [HIDDEN],
     readFreeBytes: () => world.freeBytes,
   };
@@ -110,6 +120,10 @@ export async function openWorld(
     failing: new Map(),
     fills: [],
     digests: [],
+    scrubs: [],
+    mends: [],
+    unmendable: new Set(),
+    damaged: [],
     freeBytes: 1024 * MIB,
     locks: NOBODY,
     clockMs: 1_700_000_000_000,
@@ -247,7 +261,9 @@ function workerOf(world: World): Worker {
     spec: FillSpec,
     options: { signal?: AbortSignal; onProgress?: (p: object) => void },
   ) => {
+    if (method === 'scrub') return scrubOf(world, spec as unknown as ScrubSpec, options.signal);
     const image = nameOf(spec.ids);
+    if (method === 'mend') return mendOf(world, spec as unknown as MendSpec, options.signal);
     if (method === 'table')
       return { table: tableOf(contentOf(image, world.sources.get(image) ?? 0)) };
     world[method === 'fill' ? 'fills' : 'digests'].push(image);
@@ -288,6 +304,32 @@ function workerOf(world: World): Worker {
     };
   };
   return { call: call as unknown as Worker['call'], [Symbol.asyncDispose]: async () => undefined };
+}
+
+/** Chunks of a byte, so to speak: any damage is told as chunk 3. */
+async function scrubOf(world: World, { path }: ScrubSpec, signal?: AbortSignal) {
+  const image = Buffer.from(basename(path).split('@')[0] ?? '', 'hex').toString();
+  const found = await readFile(path);
+  world.scrubs.push(image);
+  await Promise.race([world.gate, aborted(signal)]);
+  const failure = world.failing.get(`scrub ${image}`);
+  if (failure !== undefined) throw failure;
+  const readBytes = found.length;
+  if (found.equals(contentOf(image, world.sources.get(image) ?? found.length)))
+    return { readBytes };
+  const told = { chunks: [[3, 1]], chunkCount: 1, chunkBytes: 4 * MIB };
+  return { readBytes, damage: { ...told, isHead: false, isTail: false, unreadBytes: 0 } };
+}
+
+async function mendOf(world: World, { ids, partialPath }: MendSpec, signal?: AbortSignal) {
+  const image = nameOf(ids);
+  world.mends.push(image);
+  await Promise.race([world.gate, aborted(signal)]);
+  const failure = world.failing.get(image);
+  if (failure !== undefined) throw failure;
+  if (world.unmendable.has(image)) return { kind: 'refill', why: 'it cannot be mended' };
+  await writeFile(partialPath, contentOf(image, world.sources.get(image) ?? 0));
+  return { kind: 'mended', chunks: 1, isHead: false, readBytes: 4, isReflinked: false };
 }
 
 async function aborted(signal: AbortSignal | undefined): Promise<never> {

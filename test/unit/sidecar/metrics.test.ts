@@ -52,7 +52,8 @@ function job(kind: JobRecord['kind'], more: Partial<JobRecord> = {}): JobRecord 
 }
 
 function base(more: Partial<Base>): Base {
-  return { state: 'ready', allocatedBytes: 100, isPinned: false, leases: [], ...more } as Base;
+  const usual = { state: 'ready', allocatedBytes: 100, isPinned: false, leases: [] };
+  return { ...usual, createdAtMs: 3000, ...more } as Base;
 }
 
 const SCRAPED: Scraped = {
@@ -155,7 +156,13 @@ describe('the metrics', () => {
       bases: [
         base({ isPinned: true, leases: [lease] }),
         base({ leases: [lease], allocatedBytes: 50 }),
-        base({ state: 'suspect', suspicion: { of: 'revoked', why: 'x' } }),
+        base({
+          state: 'suspect',
+          suspicion: { of: 'revoked', why: 'x' },
+          createdAtMs: 1000,
+          scrubbedAtMs: 2500,
+        }),
+        base({ state: 'filling', createdAtMs: 1 }),
       ],
       quarantined: [{ allocatedBytes: 7 }, { allocatedBytes: 4 }],
       sets: [setOf('release', [10, 20]), setOf('manual', [5])],
@@ -181,11 +188,34 @@ describe('the metrics', () => {
     assert.equal(is('siphon_suspect_bases', { of: 'revoked' }), 1);
     assert.equal(is('siphon_suspect_bases', { of: 'bytes' }), 0);
     assert.deepEqual([is('siphon_quarantined_files'), is('siphon_quarantined_bytes')], [2, 11]);
+    assert.equal(is('siphon_scrub_oldest_time_seconds'), 2.5);
+    assert.equal(is('siphon_scrub_last_time_seconds'), 2.5);
     assert.equal(is('siphon_cache_limit_bytes'), 1000);
     assert.equal(is('siphon_open_jobs', { kind: 'fill' }), 2);
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'fill' }), 60);
     assert.equal(is('siphon_oldest_open_job_age_seconds', { kind: 'evict' }), 0);
     assert.equal(is('siphon_worker_restarts_total', { role: 'ceph' }), 2);
+  });
+
+  it('count what scrubs read, found and mended', async () => {
+    const metrics = createMetrics();
+    const damage = { chunkCount: 3 };
+    const bases = [
+      { outcome: 'good', readBytes: 10 },
+      { outcome: 'mended', readBytes: 20, damage, mend: { way: 'mend', chunks: 3 } },
+      { outcome: 'mended', readBytes: 5, damage, mend: { way: 'refill', chunks: 0 } },
+      { outcome: 'damaged', readBytes: 7, damage },
+    ];
+    metrics.counts.jobEnded(job('scrub', { result: { bases } }), 0);
+    metrics.counts.jobEnded(job('scrub', { state: 'cancelled' }), 0);
+    const families = await scrape(metrics);
+    const is = (name: string, labels?: Record<string, string>) => valueOf(families, name, labels);
+    assert.equal(is('siphon_scrubs_total', { outcome: 'good' }), 1);
+    assert.equal(is('siphon_scrubs_total', { outcome: 'mended' }), 2);
+    assert.equal(is('siphon_scrubs_total', { outcome: 'failed' }), 0);
+    assert.equal(is('siphon_scrub_bytes_total'), 42);
+    assert.equal(is('siphon_scrub_chunks_total', { what: 'damaged' }), 9);
+    assert.equal(is('siphon_scrub_chunks_total', { what: 'mended' }), 3);
   });
 
   it('say of each domain when a set of it was proven last', async () => {

@@ -28,6 +28,8 @@ const OTHER: Readonly<Record<string, string>> = {
   'cache.raw_becomes': '"raw"',
   'cache.quarantine_age': '"1d"',
   'cache.quarantine_limit': '"1GiB"',
+  'cache.scrub_rate': '"0B"',
+  'cache.scrub_every': '"1d"',
   'cache.overlays': '["/other"]',
   'fills.memory': '"3GiB"',
   'fills.tasks': '256',

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { openFillGroup } from '../../../src/systemd/fill-group.ts';
-import { groupOf, planFillGroup } from '../../../src/systemd/fill-group-plan.ts';
+import { groupOf, planFillGroup, planScrubGroup } from '../../../src/systemd/fill-group-plan.ts';
 import { temporaryFolder } from '../sidecar/support/quiet.ts';
 
 const LIMITS = { memoryBytes: 2 ** 31, tasks: 1024, cpuWeight: 50, ioWeight: 40 };
@@ -24,6 +24,15 @@ test('what the host can limit is limited, and the rest is named', () => {
     limits: [{ file: 'pids.max', value: '1024' }],
     absent: ['cpu', 'io', 'memory'],
   });
+});
+
+test('a scrub is idle for disks and processors', () => {
+  const { enable, limits } = planScrubGroup(['cpu', 'io']);
+  assert.deepEqual(enable, ['cpu', 'io']);
+  assert.deepEqual(
+    limits.map(({ file, value }) => `${file}=${value}`),
+    ['cpu.weight=1', 'io.weight=default 1', 'io.prio.class=idle'],
+  );
 });
 
 test('the place in the one hierarchy is found beside those of the old ones', () => {
@@ -59,7 +68,10 @@ test('siphond goes into one leaf, a fill worker into the limited one', async () 
   assert.deepEqual(group.standing, {
     limits: ['memory.max=2147483648', 'pids.max=1024'],
     absent: ['cpu', 'io'],
+    scrubs: ['memory.max=536870912', 'pids.max=256'],
   });
+  group.adoptIdle(4710);
+  assert.equal(at.read('scrubs/cgroup.procs'), '4710');
   group.adopt(4711);
   assert.equal(at.read('siphond/cgroup.procs'), String(process.pid));
   assert.equal(at.read('fills/cgroup.procs'), '4711');

@@ -59,8 +59,8 @@ install -d -m 755 "$destdir/etc/siphon" "$destdir/etc/siphon/trust" "$destdir/et
 systemd-sysusers siphon.conf
 systemd-tmpfiles --create siphon.conf
 systemctl daemon-reload
-systemctl --quiet enable siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer
-for unit in var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer; do
+systemctl --quiet enable siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer siphon-scrub.timer
+for unit in var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer siphon-scrub.timer; do
   systemctl --quiet is-active "$unit" || systemctl start "$unit"
 done
 # Its sockets come with it: one that an older version did not have cannot be started beside a siphond that runs.

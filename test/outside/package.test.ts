@@ -161,7 +161,7 @@ test("what apt installed is whole, enabled and root's", async () => {
   assert.equal(await host.must('siphon --version'), version);
   assert.equal(await host.must('dpkg --verify siphon'), '');
   const units =
-    'siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer';
+    'siphond.service siphond.socket siphon-hook.socket siphon-read.socket siphon-libvirt.socket var-lib-siphon-bases.mount siphon-evict.timer siphon-prune.timer siphon-scrub.timer';
   await host.must(`systemctl is-active ${units}; systemctl is-enabled ${units}`);
   assert.equal(await host.must('stat -c "%a %U:%G" /run/siphon/read.sock'), '660 root:siphon-read');
   assert.equal(await host.must('find /usr/lib/siphon /etc/siphon ! -user root'), '');

@@ -47,6 +47,7 @@ const UNITS = [
   'var-lib-siphon-bases.mount',
   'siphon-evict.timer',
   'siphon-prune.timer',
+  'siphon-scrub.timer',
 ];
 
 /** Of no domain: to stop what does not run is allowed as any other stop is, and changes nothing. */

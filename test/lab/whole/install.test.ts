@@ -24,6 +24,7 @@ test('the units are active, ordered before libvirtd, and verify clean', async ()
     'var-lib-siphon-bases.mount',
     'siphon-evict.timer',
     'siphon-prune.timer',
+    'siphon-scrub.timer',
   ]) {
     assert.equal((await run('systemctl', ['is-active', unit])).stdout.trim(), 'active', unit);
     assert.equal((await run('systemctl', ['is-enabled', unit])).stdout.trim(), 'enabled', unit);
@@ -57,7 +58,7 @@ test('the sockets are for root and its delegates, the bases are read-only for gu
 });
 
 test('the timers do their work', async () => {
-  for (const unit of ['siphon-evict.service', 'siphon-prune.service']) {
+  for (const unit of ['siphon-evict.service', 'siphon-prune.service', 'siphon-scrub.service']) {
     await must('systemctl', 'start', unit);
     assert.equal(await must('systemctl', 'show', '-P', 'Result', unit), 'success', unit);
   }

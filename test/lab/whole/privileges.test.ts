@@ -149,6 +149,7 @@ test('the units are exposed by 2.0 at most, and limit what the page and the code
     'siphon-guard@.service',
     'siphon-evict.service',
     'siphon-prune.service',
+    'siphon-scrub.service',
     'siphon-verify.service',
   ]) {
     const file = `/usr/lib/systemd/system/${unit}`;

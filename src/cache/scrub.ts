@@ -125,6 +125,7 @@ export class Scrubber {
     const row = this.#parts.catalogue.bases.get(id);
     const told = { base: id, name: row === undefined ? id : formatSource(row.name), readBytes: 0 };
     if (row === undefined || !isAtRest(row)) return { ...told, outcome: 'gone', why: BUSY };
+    if (ask.isUrgent && row.isFileInDoubt !== true) return { ...told, outcome: 'good', why: SOON };
     try {
       return { ...told, ...(await this.#look(job, row, ask, meter)) };
     } catch (error) {
@@ -249,6 +250,7 @@ interface Reading {
   readonly meter: ScrubMeter;
 }
 
+const SOON = 'another scrub or a fill came first';
 const BUSY = 'it was evicted or filled anew meanwhile';
 
 function isAtRest({ state }: BaseRow): boolean {

@@ -203,6 +203,16 @@ test('a start that comes while it is mended waits for the mend, and asks for no 
   assert.deepEqual([at.fills, at.mends], [['a'], ['a']]);
 });
 
+test('what somebody else settled meanwhile is not read again', async () => {
+  await using at = await world();
+  await filled(at, 'a');
+  await utimes(fileOf(at, 'a'), 1, 1);
+  await at.cache.look(fileOf(at, 'a'));
+  await Promise.all([scrub(at), at.cache.heal(), at.cache.heal()]);
+  assert.equal(get(at, 'a').state, 'ready');
+  assert.deepEqual(at.scrubs, ['a']);
+});
+
 test('what cannot be mended is filled anew', async () => {
   await using at = await world();
   await filled(at, 'a');

@@ -130,7 +130,10 @@ export function openBases(db: Db, path: string, tables: TableShelf): BaseShelf {
       const state = next(id, event);
       const row = rows.get(id);
       assert(row !== undefined, `base ${id} comes in by enter`);
-      if (state !== 'absent') return put({ ...row, ...change, id, state }, change.chunkTable);
+      // Whoever does not say that it is for its file doubts something else, which a look at the file must not settle.
+      const doubt = event === 'damaged' ? { isFileInDoubt: undefined } : {};
+      if (state !== 'absent')
+        return put({ ...row, ...doubt, ...change, id, state }, change.chunkTable);
       onCatalogue('forget base', path, () => remove.run(id));
       rows.delete(id);
       dropTable(row.chunkTable?.sha256);

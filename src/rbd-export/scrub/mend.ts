@@ -106,16 +106,19 @@ class Mend {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const { damage, clusters } = await this.#scrub();
       const { layout } = this.#shape;
-      const head = layout && clusters && headOf(layout, clusters);
+      const tables = layout && clusters && ([layout, clusters] as const);
       const recorded = this.#spec.head;
-      if (damage === undefined) return recorded ? { head: recorded } : { ...(head && { head }) };
+      if (damage === undefined) {
+        const head = recorded ?? (tables && (await headOf(...tables)));
+        return { ...(head && { head }) };
+      }
       if (this.#isTooMuch(damage)) return 'more than half of it is damaged';
       await this.#mendChunks(file, damage);
       if (damage.isTail) await this.#mendTail(file);
-      if (!damage.isHead || layout === undefined || clusters === undefined) continue;
-      if (recorded !== undefined && recorded.sha256 !== head?.sha256)
+      if (!damage.isHead || tables === undefined) continue;
+      if (recorded !== undefined && recorded.sha256 !== (await headOf(...tables)).sha256)
         return 'its qcow2 tables were made by another siphon';
-      await this.#mendHead(file, layout, clusters);
+      await this.#mendHead(file, ...tables);
     }
     return 'what was written does not stay as it was written';
   }

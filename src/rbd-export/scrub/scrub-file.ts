@@ -1,6 +1,7 @@
 // Reads a base's file whole, and says what of it is not what it must be: the tables in front by their digest, the data chunk by chunk, and
 // that nothing else is there. Where the table has data it is read; where it has a hole, a hole of the file is as good as zeros.
 
+import { setImmediate } from 'node:timers/promises';
 import type { ChunkTable } from '../../trust/manifest/chunk-table.ts';
 import type { FileDamage, FileHead } from '../../wire/scrub-protocol.ts';
 import type { FillProgress } from '../../wire/worker-protocol.ts';
@@ -58,13 +59,21 @@ export async function scrubFile(request: ScrubRequest): Promise<Scrubbed> {
   await work.readData(meter);
   const isTail = await work.hasWrongTail();
   meter.tell();
-  return work.found(head, isTail);
+  return await work.found(head, isTail);
 }
 
+/** Of a disk of some TiB they take seconds: nobody waits so long for anything else. */
+const PIECES_AT_ONCE = 100;
+
 /** What the tables in front of such data are. */
-export function headOf(layout: Layout, clusters: ClusterSet): FileHead {
+export async function headOf(layout: Layout, clusters: ClusterSet): Promise<FileHead> {
   const digest = new HeadDigest(layout.dataOffset);
-  for (const piece of encodeTables(layout, clusters)) digest.add(piece);
+  let count = 0;
+  for (const piece of encodeTables(layout, clusters)) {
+    digest.add(piece);
+    count += 1;
+    if (count % PIECES_AT_ONCE === 0) await setImmediate();
+  }
   return digest.finish();
 }
 
@@ -149,11 +158,11 @@ class Work {
     return lost.length > 0 || rest.some((byte) => byte !== 0);
   }
 
-  found(headFound: string | undefined, isTail: boolean): Scrubbed {
+  async found(headFound: string | undefined, isTail: boolean): Promise<Scrubbed> {
     const { shape, head } = this.#request;
     const isWhole = this.#survey.isWhole;
     const clusters = isWhole ? this.#clusters : undefined;
-    const wanted = head ?? (clusters && shape.layout && headOf(shape.layout, clusters));
+    const wanted = head ?? (clusters && shape.layout && (await headOf(shape.layout, clusters)));
     const isHead = this.#isHeadLost || (wanted !== undefined && wanted.sha256 !== headFound);
     const told = { readBytes: this.#readBytes, ...(clusters && { clusters }) };
     if (isWhole && !isHead && !isTail) return told;

@@ -254,8 +254,9 @@ test('while fills are paused nothing is mended, and what is good is served again
 test('one that is suspect for what is said of its source is not good because its file is', async () => {
   await using at = await world();
   await filled(at, 'a');
-  at.catalogue.bases.move(get(at, 'a').id, 'damaged', { problem: 'its source says otherwise' });
   await utimes(fileOf(at, 'a'), 1, 1);
+  await at.cache.look(fileOf(at, 'a'));
+  at.catalogue.bases.move(get(at, 'a').id, 'damaged', { problem: 'its source says otherwise' });
   await at.cache.look(fileOf(at, 'a'));
   await at.cache.heal();
   const [found] = await scrub(at);

@@ -1,6 +1,6 @@
 // A siphond that kills itself (SIGKILL) at its Nth chance: argv is ROOT N. Chances come after every write of the journal, before
 // (so after what was done to files) and after every write of a base's row, and after a worker's end. It fills `a`, refills the
-// suspect `b`, evicts `c`; prints the number of chances if it survives.
+// suspect `b`, evicts `c`, scrubs and mends the rotten `d`; prints the number of chances if it survives.
 
 import type { CacheParts } from '../../../src/cache/index.ts';
 import { createCache } from '../../../src/cache/index.ts';
@@ -69,5 +69,7 @@ await cache.evict({
   dryRun: false,
   bases: cache.list().flatMap(({ id, name }) => (name.image === 'c' ? [id] : [])),
 });
+const rotten = cache.list().flatMap(({ id, name }) => (name.image === 'd' ? [id] : []));
+await (await cache.scrub({ bases: rotten })).done;
 await world[Symbol.asyncDispose]();
 process.stdout.write(`${chances}\n`);

@@ -1,10 +1,10 @@
-// kill -9 at every durable act of a fill, a refill and an eviction, then a new life: nothing false is visible, and every intent ends.
+// kill -9 at every durable act of a fill, a refill, an eviction and a mend, then a new life: nothing false is visible, and every intent ends.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { appendFile, rm } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import Database from 'better-sqlite3';
@@ -14,17 +14,19 @@ import { contentOf, idsOf, makeFolder, openWorld, sourceOf, type World } from '.
 
 const FIXTURE = join(import.meta.dirname, 'crash-fixture.ts');
 const LIVES_AT_ONCE = 2;
+const ROTTEN = Buffer.alloc(CRASH_SOURCES['d'] ?? 0, 'rot');
 let template = '';
 
 before(async () => {
-  // b was damaged, c may go.
+  // b was damaged, c may go, d has rotted, which nobody has seen.
   template = await makeFolder();
   await using world = await openWorld(template);
   for (const [image, size] of Object.entries(CRASH_SOURCES)) world.sources.set(image, size);
   await world.cache.recover();
-  for (const image of ['b', 'c'])
+  for (const image of ['b', 'c', 'd'])
     await (await world.cache.warm({ source: sourceOf(image), priority: 'operator' })).done;
   await appendFile(pathOf(world, 'b'), 'damage');
+  await writeFile(pathOf(world, 'd'), ROTTEN);
 });
 
 after(() => rm(template, { recursive: true }));
@@ -44,18 +46,18 @@ async function live(root: string, lastAct: number): Promise<{ killed: boolean; a
   return { killed: signal === 'SIGKILL', acts: Number(Buffer.concat(await output)) };
 }
 
-/** A copy whose files are known again: with mtimes to the nanosecond (fs.cp keeps milliseconds), and their inodes in its catalogue. */
+/** A copy whose files are known again: with mtimes to the nanosecond (fs.cp keeps milliseconds), their inodes in its catalogue, and of d the time too. */
 async function copyTemplate(): Promise<string> {
   const root = await makeFolder();
   execFileSync('cp', ['-a', `${template}/.`, root]);
   const db = new Database(join(root, 'siphon.db'));
-  const setInode = db.prepare(
-    "UPDATE bases SET file = json_set(file, '$.inode', ?) WHERE id LIKE ?",
-  );
-  for (const image of ['b', 'c']) {
+  const setFact = db.prepare('UPDATE bases SET file = json_set(file, ?, ?) WHERE id LIKE ?');
+  for (const image of ['b', 'c', 'd']) {
     const { imageId } = idsOf(image);
     const file = basePath(join(root, 'bases'), idsOf(image), 'raw');
-    setInode.run(statSync(file).ino, `%/${imageId}@%`);
+    const { ino, mtimeMs } = statSync(file);
+    setFact.run('$.inode', ino, `%/${imageId}@%`);
+    if (image === 'd') setFact.run('$.mtimeMs', mtimeMs, `%/${imageId}@%`);
   }
   db.close();
   return root;
@@ -74,8 +76,9 @@ async function dieAndRecover(lastAct: number): Promise<void> {
     for (const { source } of askAgain)
       assert.ok('imageId' in source && world.cache.presence(source).kind !== 'ready');
     for (const ask of askAgain) await (await world.cache.warm(ask)).done;
-    for (const image of ['a', 'b', 'c'])
+    for (const image of ['a', 'b', 'c', 'd'])
       await (await world.cache.warm({ source: sourceOf(image), priority: 'operator' })).done;
+    await (await world.cache.scrub({})).done;
     for (const [image, size] of Object.entries(CRASH_SOURCES))
       assert.deepEqual(readFileSync(pathOf(world, image)), contentOf(image, size));
   } finally {
@@ -83,13 +86,15 @@ async function dieAndRecover(lastAct: number): Promise<void> {
   }
 }
 
-/** Before anybody cleans up: a and c are whole or absent, b is whole, old or new. */
+/** Before anybody cleans up: a and c are whole or absent, b is whole, old or new, and d is wholly the one or the other. */
 function assertNothingFalseIsVisible(root: string): void {
   for (const [image, size] of Object.entries(CRASH_SOURCES)) {
     const path = basePath(join(root, 'bases'), idsOf(image), 'raw');
-    if (image === 'b') assert.ok(existsSync(path), 'a refill never takes the old file away');
+    if (image === 'b' || image === 'd')
+      assert.ok(existsSync(path), 'a refill never takes the old file away');
     if (!existsSync(path)) continue;
     const content = contentOf(image, size);
+    if (image === 'd' && readFileSync(path).equals(ROTTEN)) continue;
     assert.deepEqual(readFileSync(path).subarray(0, size), content, `${image} is not whole`);
   }
 }
@@ -99,8 +104,8 @@ function assertConsistent(world: World): void {
   assert.deepEqual(readdirSync(join(world.parts.settings.path, '.partial')), []);
   for (const base of world.cache.list()) {
     assert.ok(base.state === 'ready' || base.state === 'suspect', base.state);
-    if (base.state === 'suspect') assert.equal(base.name.image, 'b');
-    else {
+    if (base.state === 'suspect') assert.match(base.name.image, /b|d/);
+    else if (base.name.image !== 'd' || !readFileSync(pathOf(world, 'd')).equals(ROTTEN)) {
       const size = CRASH_SOURCES[base.name.image] ?? 0;
       assert.deepEqual(
         readFileSync(pathOf(world, base.name.image)),

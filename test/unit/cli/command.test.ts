@@ -140,6 +140,49 @@ describe('evict', () => {
   });
 });
 
+describe('scrub', () => {
+  const base = { base: ID, name: NAME, readBytes: 2 ** 20 };
+  const answered = (...bases: readonly object[]): Route => {
+    const done: JobLine = { kind: 'done', result: { bases } };
+    return (response) => response.end(`${JSON.stringify(done)}\n`);
+  };
+
+  it('of what is good, or was mended, is done', async () => {
+    const mend = { way: 'mend', chunks: 2, readBytes: 8 * 2 ** 20 };
+    const mended = { ...base, outcome: 'mended', why: 'its file is not it', mend };
+    await using at = await standIn({
+      'POST /v1/scrub': answered({ ...base, outcome: 'good' }, mended),
+    });
+    const { code, stdout } = await run(at.socket, 'scrub');
+    assert.equal(code, 0);
+    assert.match(stdout, /^good .*1\.0 MiB/m);
+    assert.match(stdout, /^mended .*2 chunks mended, 8\.0 MiB read of Ceph/m);
+    assert.equal((await run(at.socket, 'scrub', '--due', '--json')).code, 0);
+  });
+
+  it('of what stays damaged is exit code 9, and says why it was not mended', async () => {
+    const error = { code: 'not-found', op: 'open image', subject: NAME, why: 'there is none' };
+    const damaged = { ...base, outcome: 'damaged', why: '1 chunk', error };
+    await using at = await standIn({ 'POST /v1/scrub': answered(damaged) });
+    const { code, stdout, stderr } = await run(at.socket, 'scrub', NAME);
+    assert.equal(code, 9);
+    assert.match(stdout, /^damaged .*1 chunk/m);
+    assert.match(stderr, /there is none/);
+  });
+
+  it('of what could not be read has the exit code of that', async () => {
+    const error = { code: 'busy', op: 'scrub', subject: NAME, why: 'it was changed' };
+    const failed = { ...base, outcome: 'failed', why: 'it was changed', error };
+    await using at = await standIn({ 'POST /v1/scrub': answered(failed) });
+    assert.equal((await run(at.socket, 'scrub')).code, 6);
+  });
+
+  it('of nothing says so', async () => {
+    await using at = await standIn({ 'POST /v1/scrub': answered() });
+    assert.match((await run(at.socket, 'scrub', '--due')).stdout, /Nothing to scrub/);
+  });
+});
+
 describe('a siphond that does not answer', { concurrency: true }, () => {
   for (const command of [['status'], ['list'], ['get', NAME], ['path', NAME]]) {
     it(`is found out within 5 s: ${command[0]}`, async () => {

@@ -47,6 +47,7 @@ describe('errors', () => {
       /envelope/,
     ],
     ['dryRun left out', '/v1/evict', {}, /dryRun/],
+    ['no base in a list of bases', '/v1/scrub', { bases: [] }, /bases/],
     [
       'two ways to restore',
       '/v1/restores',
@@ -127,6 +128,20 @@ describe('long work', () => {
       lines.map((line) => line.kind),
       ['job'],
     );
+  });
+
+  it('is a scrub, with the audit of what it is of', async () => {
+    await using served = await serveFakes((journal) => ({
+      async scrub(request) {
+        assert.deepEqual(request, { bases: ['a', 'b'], isReportOnly: true });
+        const job = journal.begin('scrub', '2 bases', {});
+        setImmediate(() => job.done({ bases: [] }));
+        return { kind: 'job', id: job.id };
+      },
+    }));
+    const body = { bases: ['a', 'b'], isReportOnly: true };
+    const lines = await served.lines('/v1/scrub', { body });
+    assert.deepEqual(lines.at(-1), { kind: 'done', result: { bases: [] } });
   });
 
   it('that is done already is its result', async () => {

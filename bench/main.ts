@@ -1,4 +1,4 @@
-// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|publish|export|trust ROUNDS JSON-FILE.
+// Runs one benchmark inside a lab host with siphon installed: main.ts fill|hook|snapshot|restore|publish|export|trust|scrub ROUNDS JSON-FILE.
 
 import { writeFile } from 'node:fs/promises';
 import { benchExport } from './export.ts';
@@ -8,6 +8,7 @@ import { benchImpact } from './impact.ts';
 import { benchPublish } from './publish.ts';
 import { benchRestore } from './restore.ts';
 import { type BenchRow, formatRows } from './row.ts';
+import { benchScrub } from './scrub.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchTrust } from './trust.ts';
 
@@ -28,6 +29,8 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
   } else if (which === 'trust') {
     yield* benchTrust({ rounds: Number(rounds) });
     yield* benchImpact({ rounds: Number(rounds) });
+  } else if (which === 'scrub') {
+    yield* benchScrub({ rounds: Number(rounds) });
   } else {
     try {
       yield* await benchHook({ rounds: Number(rounds) });

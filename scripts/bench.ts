@@ -1,4 +1,4 @@
-// npm run bench -- fill|hook|snapshot|restore|publish|export|trust [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
+// npm run bench -- fill|hook|snapshot|restore|publish|export|trust|scrub [--json FILE] [--rounds N]: speed, paired in one run in a lab host, as ratios.
 
 import { copyFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -13,6 +13,7 @@ const ROUNDS: Readonly<Record<string, number>> = {
   publish: 5,
   export: 5,
   trust: 5,
+  scrub: 5,
 };
 const SECONDS_MAX = 40 * 60;
 
@@ -39,7 +40,7 @@ if (
   !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 100)
 ) {
   console.error(
-    'npm run bench -- fill|hook|snapshot|restore|publish|export|trust [--json FILE] [--rounds 1..100]',
+    'npm run bench -- fill|hook|snapshot|restore|publish|export|trust|scrub [--json FILE] [--rounds 1..100]',
   );
   process.exitCode = 2;
 } else {

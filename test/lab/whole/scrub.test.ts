@@ -119,8 +119,8 @@ test('qcow2 of a raw source: one bit anywhere is found, and mended by its chunk 
     await must('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'qcow2', raw, file);
     assert.notEqual(await inodeOf(file), inode, 'it is a new file');
   }
-  const { state, problem, scrubbedAtMs } = await get(source);
-  assert.deepEqual([state, problem], ['ready', undefined]);
+  const { state, suspicion, scrubbedAtMs } = await get(source);
+  assert.deepEqual([state, suspicion], ['ready', undefined]);
   assert.ok((scrubbedAtMs ?? 0) > 0);
 });
 
@@ -156,7 +156,7 @@ test('what is only to be told stays, and is suspect; exit code 9', async () => {
   assert.match(stdout, /damaged .*1 chunk: 0 \(bytes 0 to 4194303\)/);
   assert.equal((await get(source)).state, 'suspect');
   await must('cmp', file, `${scratch}/rotten`);
-  assert.match((await siphon('check')).stdout, /suspect: its file is not what was read/);
+  assert.match((await siphon('check')).stdout, /suspect: .*its file is not what was read/);
   assert.equal((await siphon('scrub', source)).code, 0);
   assert.equal((await get(source)).state, 'ready');
 });
@@ -248,9 +248,9 @@ test('damage whose source is gone: suspect, told everywhere, no start, and nothi
   await removeImage(image);
   const { code, stderr } = await siphon('scrub', id);
   assert.equal(code, 9, stderr);
-  const { state, problem } = await get(id);
-  assert.equal(state, 'suspect');
-  assert.match(problem ?? '', /1 chunk: 0 .*could not be mended, since its source is gone/);
+  const { state, suspicion } = await get(id);
+  assert.deepEqual([state, suspicion?.of], ['suspect', 'bytes']);
+  assert.match(suspicion?.why ?? '', /1 chunk: 0 .*could not be mended, since its source is gone/);
   await must('cmp', file, `${scratch}/left`);
   const refused = await run('virsh', ['-q', 'start', name]);
   assert.notEqual(refused.code, 0);

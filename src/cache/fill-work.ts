@@ -157,6 +157,7 @@ export async function publishPartial(
   job.signal.throwIfAborted();
   const data = dataOf(file);
   assert(data.outcome !== undefined);
+  await assertStanding(parts, data, data.outcome);
   job.step('publish', data);
   const path = basePath(root, want.facts.ids, data.outcome.result.format);
   try {
@@ -221,6 +222,18 @@ export async function lookAgain(parts: CacheParts, { job, want }: Work): Promise
   if (presence.kind === 'present') return;
   const why = `its ${presence.what} was removed while it was read`;
   throw new OperatingError({ code: 'not-found', op: 'fill', subject: formatSource(name), why });
+}
+
+/** What was trusted when the fill began may have been revoked since: a domain may wait for this base. */
+async function assertStanding(
+  { whyFallen }: CacheParts,
+  { name, plan: { signatures } }: FillData,
+  { result: { verification, sourceFormat } }: NonNullable<FillData['outcome']>,
+): Promise<void> {
+  const why = await whyFallen({ name, verification, sourceFormat, signatures });
+  if (why === undefined) return;
+  const hint = 'It was revoked while the source was read: siphon trust list tells.';
+  throw new OperatingError({ code: 'refused', op: 'fill', subject: formatSource(name), why, hint });
 }
 
 /** The row of a base whose file stands under its name. Also for recovery. */

@@ -5,6 +5,7 @@ import type { Pause } from '../wire/pause.ts';
 import type { Clusters, StartFillWorker } from '../wire/ports.ts';
 import type { VerificationPlan } from '../wire/verification-plan.ts';
 import type { DiskFormat, SourceName, SourceProperties } from '../wire/vocabulary.ts';
+import type { BaseRow } from './catalogue/bases.ts';
 import type { Catalogue } from './catalogue/open.ts';
 import type { QuarantineLimits } from './quarantine.ts';
 
@@ -53,6 +54,11 @@ export interface CacheLog {
   error(fields: object, message: string): void;
 }
 
+/** What of trust does not vouch any more for bytes that were just verified; undefined: nothing. @throws OperatingError: it cannot be told */
+export type WhyFallen = (
+  filled: Pick<BaseRow, 'name' | 'verification' | 'sourceFormat' | 'signatures'>,
+) => Promise<string | undefined>;
+
 export interface CacheParts {
   readonly settings: CacheSettings;
   readonly catalogue: Catalogue;
@@ -60,6 +66,7 @@ export interface CacheParts {
   readonly clusters: Clusters;
   readonly startFillWorker: StartFillWorker;
   readonly planVerification: PlanVerification;
+  readonly whyFallen: WhyFallen;
   /** What an operator has paused now. */
   readonly pauses: () => readonly Pause[];
   /** Milliseconds since the epoch. */

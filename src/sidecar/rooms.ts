@@ -37,7 +37,7 @@ import type { Policies } from './policies.ts';
 import { openPublishing } from './publishing.ts';
 import { readStateFile } from './state-files.ts';
 import { createStatuses, type Statuses } from './statuses.ts';
-import { applyReachAtStart } from './trust/reach.ts';
+import { applyReachAtStart, whyFallen } from './trust/reach.ts';
 import { libvirtProgram, workerProgram } from './worker-program.ts';
 
 /** What one fill may take: 8 TiB at 200 MiB/s. */
@@ -119,6 +119,7 @@ export async function openCache(
       const beside = manifest && { manifest: { ...manifest, findKeys } };
       return planVerification({ ...asked, ...beside, ...trustOf(stores) });
     },
+    whyFallen: (filled) => whyFallen(config, filled),
     ...worldAt(path),
   });
   const recovery = await cache.recover();

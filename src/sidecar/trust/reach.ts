@@ -3,7 +3,7 @@
 
 import type { Logger } from 'pino';
 import type { Cache, DoubtChange, DoubtKind } from '../../cache/index.ts';
-import { createReach, type Reach, readReachFolder } from '../../trust/index.ts';
+import { createReach, type ProvenBase, type Reach, readReachFolder } from '../../trust/index.ts';
 import { OperatingError } from '../../wire/errors.ts';
 import { auditOwn } from '../audit.ts';
 import type { Config } from '../config/load.ts';
@@ -24,6 +24,17 @@ export async function reachNow(
   const revoked = new Set([...found.trust.revoked, ...(key === undefined ? [] : [key])]);
   const facts = { ...found, trust: { ...found.trust, revoked } };
   return { reach: createReach({ ...facts, rules: trust.rules, now: Date.now() }), isRevoked };
+}
+
+/** Of what was just filled, by the folder as it is now. @throws OperatingError as {@link reachNow} */
+export async function whyFallen(
+  config: Pick<Config, 'trust'>,
+  filled: ProvenBase,
+): Promise<string | undefined> {
+  if (filled.verification.kind === 'unverified') return undefined;
+  const { reach } = await reachNow(config);
+  const found = reach.of(filled);
+  return found.kind === 'lost' ? found.why : undefined;
 }
 
 /** Looks at the folder and at all bases. @throws OperatingError as {@link reachNow}, and of the catalogue */

@@ -13,8 +13,22 @@ import { opensslKey } from '../../support/manifests.ts';
 import { signedProperties, signFile } from '../../support/signers.ts';
 import { defineDomain, domainState, installHook, overlayOn } from '../support/domains.ts';
 import { becomes, must, run, sh, until } from '../support/host.ts';
-import { fileCleanup, freshPool, importSource, rawFile, scratchFolder } from '../support/images.ts';
-import { answering, siphon, siphondPid, siphonJson } from '../support/siphon.ts';
+import {
+  bigSource,
+  fileCleanup,
+  freshPool,
+  importSource,
+  rawFile,
+  scratchFolder,
+} from '../support/images.ts';
+import {
+  answering,
+  filesOfBases,
+  fillWorkers,
+  siphon,
+  siphondPid,
+  siphonJson,
+} from '../support/siphon.ts';
 
 const TRUST = '/etc/siphon/trust';
 const UUID = '5b4fbcee-4fd5-4a31-9a5a-1a1d4b4e5f0a';
@@ -160,6 +174,21 @@ describe('a certificate that is revoked after the fill', () => {
     await becomes(() => stateOf(held), 'suspect');
     assert.match((await baseOf(held)).suspicion?.why ?? '', new RegExp(owner.id));
   });
+});
+
+test('a key that is revoked while its image is read: no base comes of it, and nothing is left', async () => {
+  const source = await bigSource(`${pool}/big`, 256);
+  await siphonJson('sign', source, '--key', `${scratch}/owner.key`);
+  const before = await filesOfBases();
+  const warming = siphon('warm', source);
+  const pid = await until('a worker fills', async () => (await fillWorkers())[0]);
+  process.kill(pid, 'SIGSTOP');
+  await revoke('owner');
+  process.kill(pid, 'SIGCONT');
+  const { code, stderr } = await warming;
+  assert.deepEqual([code, /its key was revoked here/.test(stderr)], [5, true], stderr);
+  assert.deepEqual(await filesOfBases(), before);
+  assert.equal((await siphon('get', source)).code, 4);
 });
 
 type Told = readonly [string, boolean, boolean];

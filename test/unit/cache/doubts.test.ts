@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { decideDoubt, doubtsOf, problemOf, suspicionOf } from '../../../src/cache/suspicion.ts';
@@ -99,6 +101,22 @@ test('a fill that ends well clears a doubt, and one that fails leaves it', async
   const found = stateOf(world, 'a');
   assert.deepEqual(found.kind === 'suspect' && found.suspicion.why, REVOKED.why);
   world.failing.clear();
+  await warmed(world, 'a');
+  assert.equal(stateOf(world, 'a').kind, 'ready');
+});
+
+test('what is revoked while it is read never becomes a base, and leaves nothing', async () => {
+  await using world = await freshWorld({ a: MIB });
+  const gate = Promise.withResolvers<void>();
+  world.gate = gate.promise;
+  const fill = await warm(world, 'a');
+  world.fallen = 'its key was revoked here (12)';
+  gate.resolve();
+  await assert.rejects(fill.done, { code: 'refused', why: world.fallen });
+  assert.equal(stateOf(world, 'a').kind, 'absent');
+  assert.deepEqual(await readdir(join(world.parts.settings.path, '.partial')), []);
+  assert.deepEqual(await world.cache.quarantined(), []);
+  world.fallen = undefined;
   await warmed(world, 'a');
   assert.equal(stateOf(world, 'a').kind, 'ready');
 });

@@ -59,6 +59,8 @@ export interface World {
   /** What was said to be damaged. */
   readonly damaged: string[];
   freeBytes: number;
+  /** Why what was just filled is not trusted any more. */
+  fallen: string | undefined;
   locks: string | null;
   clockMs: number;
   /** What every fill waits for, when it has written its first half. */
@@ -101,6 +103,7 @@ export async function openWorld(
     clusters: clustersOf(world),
     startFillWorker: () => Promise.resolve(workerOf(world)),
     planVerification: async (request) => planOf(request),
+    whyFallen: async () => world.fallen,
     pauses: () => catalogue.pauses.all(),
     now: () => world.clockMs++,
     readLocks: () => world.locks,
@@ -125,6 +128,7 @@ export async function openWorld(
     unmendable: new Set(),
     damaged: [],
     freeBytes: 1024 * MIB,
+    fallen: undefined,
     locks: NOBODY,
     clockMs: 1_700_000_000_000,
     gate: Promise.resolve(),

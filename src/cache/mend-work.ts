@@ -3,7 +3,6 @@
 
 import assert from 'node:assert/strict';
 import { basePath } from '../domain/base-path.ts';
-import type { MendTold } from '../wire/scrub-api.ts';
 import type { BaseFileSpec, MendResult } from '../wire/scrub-protocol.ts';
 import { formatSource } from '../wire/source.ts';
 import type { Base } from '../wire/vocabulary.ts';
@@ -105,5 +104,3 @@ function dataOf(
     outcome: { result, file },
   };
 }
-
-export type OnMended = (told: MendTold) => void;

@@ -247,8 +247,10 @@ async function describe(
   const name = parseSource(request.source);
   const { ceph } = await clusters.ofSource(name);
   const options = { deadlineMs: cephDeadlineMs() };
-  const { ids, properties: before } = await ceph.call('resolveSource', name, options);
   const { change, properties: given = null } = request;
+  // One that cannot be read can be replaced.
+  const asked = { ...name, isRecordLeft: change === undefined };
+  const { ids, properties: before } = await ceph.call('resolveSource', asked, options);
   const properties = change === undefined ? given : changedBy(before, change);
   await ceph.call('setProperties', { ids, properties }, options);
   await statuses.lookAt(ids);

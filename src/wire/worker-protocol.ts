@@ -143,7 +143,11 @@ export interface CephMethods extends ArmMethods, RestoreMethods, LeftImportMetho
   /** What of librbd not every release has, as this host's has it; asks no cluster. */
   abilities: { params: Record<string, never>; result: readonly Ability[] };
   /** Names to ids and facts, with siphon's own properties record. `not-found` names pool, image or snapshot. */
-  resolveSource: { params: SourceName; result: SourceFacts };
+  resolveSource: {
+    /** `isRecordLeft`: the record is not read, since it is to be written anew whatever it is. */
+    params: SourceName & { readonly isRecordLeft?: boolean };
+    result: SourceFacts;
+  };
   /** As resolveSource, by ids: a base's path has no names. `not-found` says which of pool, image and snapshot. */
   describeSource: { params: SourceIds; result: SourceFacts };
   /** A fresh look by id: is the source still there? */

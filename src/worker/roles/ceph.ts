@@ -41,7 +41,8 @@ export const startCephRole = ((settings) => {
     handlers: {
       status: ({ as = 'fill' }) => connections.as(as, status),
       abilities: async () => librbdAbilities(),
-      resolveSource: (name) => connections.as('fill', (session) => resolveSource(session, name)),
+      resolveSource: ({ isRecordLeft = false, ...name }) =>
+        connections.as('fill', (session) => resolveSource(session, name, isRecordLeft)),
       describeSource: (ids) => connections.as('fill', (session) => describeSource(session, ids)),
       checkSource: (ids) => connections.as('fill', (session) => checkSource(session, ids)),
       setProperties: ({ ids, properties }) =>

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { before, describe, test } from 'node:test';
 import type { JobsAnswer } from '../../../src/wire/api.ts';
+import type { SourceAnswer } from '../../../src/wire/manifest-api.ts';
 import type { Quarantined } from '../../../src/wire/quarantine-api.ts';
 import type { Base } from '../../../src/wire/vocabulary.ts';
 import { tableOf } from '../../support/manifests.ts';
@@ -197,4 +198,20 @@ test('list, get, pin and unpin show what is there', async () => {
   assert.equal((await run('test', ['-e', await pathOf(source)])).code, 1);
   const bases = await siphonJson<Base[]>('list');
   assert.ok(!bases.some((base) => base.name.image === 'pin'));
+});
+
+test('a record that nobody can read stops fills, until it is written anew', async () => {
+  const file = await rawFile(`${scratch}/record.raw`, 8, [0]);
+  const source = await importSource(file, `${pool}/record`);
+  const { ids } = await siphonJson<SourceAnswer>('describe', source);
+  const key = `${ids.imageId}@${ids.snapId}`;
+  for (const words of [['--remove'], ['--properties', `${scratch}/record.json`]]) {
+    await must('rados', '-p', pool, 'setomapval', 'siphon.sources', key, '{');
+    const refused = await siphon('warm', source);
+    assert.equal(refused.code, 9, refused.stderr);
+    assert.match(refused.stderr, /siphon describe/);
+    await writeFile(`${scratch}/record.json`, '{"disk_format": "raw"}');
+    await must('siphon', 'describe', source, ...words);
+    await siphonJson('warm', source, '--again');
+  }
 });

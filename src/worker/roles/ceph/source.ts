@@ -21,12 +21,16 @@ export async function status({ cluster, fsid }: Session): Promise<CephMethods['s
 }
 
 /** @throws OperatingError not-found, naming the pool, the image or the snapshot; mismatch for a source of another cluster */
-export async function resolveSource(session: Session, name: SourceName): Promise<SourceFacts> {
+export async function resolveSource(
+  session: Session,
+  name: SourceName,
+  isRecordLeft: boolean,
+): Promise<SourceFacts> {
   const subject = formatSource(name);
   assertFsid(session, name.fsid, subject);
   await using pool = await openPool(session, name.pool, name.namespace);
   const imageId = await idOf(session, pool, name.image);
-  const image = { imageId, name: name.image };
+  const image = { imageId, name: name.image, isRecordLeft };
   return await describe(session, pool, image, `snapshot '${name.snap}'`, (each) => {
     return each.name === name.snap;
   });
@@ -43,11 +47,17 @@ export async function describeSource(session: Session, ids: SourceIds): Promise<
   });
 }
 
+interface DescribedImage {
+  readonly imageId: string;
+  readonly name: string;
+  readonly isRecordLeft?: boolean;
+}
+
 /** All through one fresh handle by id: a name can be given to another image meanwhile. */
 async function describe(
   session: Session,
   pool: Pool,
-  { imageId, name }: { readonly imageId: string; readonly name: string },
+  { imageId, name, isRecordLeft }: DescribedImage,
   wanted: string,
   isWanted: (snapshot: Snapshot) => boolean,
 ): Promise<SourceFacts> {
@@ -61,7 +71,7 @@ async function describe(
     if (!snap) throw noSnapshot(subject, wanted);
     const ids = { fsid, poolId, namespace, imageId, snapId: snap.id };
     const [properties, hasOne] = await Promise.all([
-      readProperties(session, pool, ids),
+      isRecordLeft === true ? undefined : readProperties(session, pool, ids),
       hasManifest(session, pool, ids),
     ]);
     return {

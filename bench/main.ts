@@ -28,6 +28,7 @@ async function* rowsOf(): AsyncGenerator<BenchRow> {
     yield* benchExport({ rounds: Number(rounds) });
   } else if (which === 'trust') {
     yield* benchTrust({ rounds: Number(rounds) });
+    yield* benchScrub({ rounds: Number(rounds) });
     yield* benchImpact({ rounds: Number(rounds) });
   } else if (which === 'scrub') {
     yield* benchScrub({ rounds: Number(rounds) });

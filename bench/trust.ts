@@ -83,20 +83,15 @@ async function benchPlace({ name, folder, target }: Place, rounds: number): Prom
       if (round > 0) times[which].push(ms / 1000); // the first warms caches
     }
   }
-  const rowOf = (
-    against: Exclude<Contender, 'manifest'>,
-    what: string,
-    wanted: number | null,
-  ): BenchRow => {
+  const rowOf = (against: Exclude<Contender, 'manifest'>, what: string): BenchRow => {
     const ratio = pairedRatio(times.manifest, times[against]);
     const note = `with it ${told(times.manifest)}, other ${told(times[against])}; process start and fsync within`;
-    const met = wanted === null ? null : ratio <= wanted;
     const which = `fill by a manifest, ${name}`;
-    return { case: which, against: what, ratio, target: wanted, met, n: rounds, note };
+    return { case: which, against: what, ratio, target, met: ratio <= target, n: rounds, note };
   };
   return [
-    rowOf('nothing', 'a fill with nothing to check, which makes SHA-256 and table', target),
-    rowOf('no hash', 'a copy that hashes nothing', null),
+    rowOf('nothing', 'a fill with nothing to check, which makes the table'),
+    rowOf('no hash', 'a copy that hashes nothing'),
   ];
 }
 

@@ -61,7 +61,8 @@ for (const [name, extraBytes, options] of [
     await assertRecord(done, await reference(source, folder));
     const size = 70 * MIB + extraBytes;
     const virtualSizeBytes = Math.ceil(size / 512) * 512;
-    const { allocatedBytes, file, digests: _, table: __, ...rest } = done;
+    const { allocatedBytes, file, digests: _, table: __, head, ...rest } = done;
+    assert.match(head?.sha256 ?? '', /^[0-9a-f]{64}$/);
     assert.deepEqual(rest, {
       sourceFormat: 'raw',
       format: 'qcow2',

@@ -5,7 +5,7 @@ import { defineDomain } from '../test/lab/support/domains.ts';
 import { must, sh, timed } from '../test/lab/support/host.ts';
 import { type Cleanup, removeImage } from '../test/lab/support/images.ts';
 import { siphonJson } from '../test/lab/support/siphon.ts';
-import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
+import { type BenchRow, pairedRatio, secondsText, shuffled } from './row.ts';
 
 const NAME = 'bench-export';
 const IMAGE = `vms/${NAME}`;
@@ -90,7 +90,7 @@ async function benchChange(change: Change, rounds: number): Promise<BenchRow[]> 
       ratio,
       target: 1,
       met: ratio >= 1,
-      note: `siphon ${told(times.siphon)}, rbd ${told(times.rbd)}; siphon digests all, from the command's start to its fsync`,
+      note: `siphon ${secondsText(times.siphon)}, rbd ${secondsText(times.rbd)}; siphon digests all, from the command's start to its fsync`,
     },
     {
       ...shared,
@@ -101,9 +101,4 @@ async function benchChange(change: Change, rounds: number): Promise<BenchRow[]> 
       note: `${sizes.siphon} bytes of ${bytes}; rbd export-diff ${sizes.rbd}`,
     },
   ];
-}
-
-function told(values: readonly number[]): string {
-  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
-  return `${middle} s (${low} to ${high})`;
 }

@@ -4,11 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseSource } from '../src/wire/source.ts';
 import type { VerificationPlan } from '../src/wire/verification-plan.ts';
-import type { FillMethods } from '../src/wire/worker-protocol.ts';
-import { startWorker } from '../src/worker/supervisor/index.ts';
 import { CEPH, idsOf } from '../test/lab/export/sources.ts';
 import { must, sh, timed } from '../test/lab/support/host.ts';
-import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
+import { type FillPort, withFillWorker } from './fill-worker.ts';
+import { type BenchRow, pairedRatio, secondsText, shuffled } from './row.ts';
 
 export interface FillBenchOptions {
   readonly rounds: number;
@@ -18,7 +17,6 @@ export interface FillBenchOptions {
 }
 
 const POOL = 'bench-fill';
-const WORKER = path.join(import.meta.dirname, '../dist/worker.mjs');
 const FILL_SECONDS_MAX = 600;
 
 /** One way to get a source onto this host, timed whole. */
@@ -115,7 +113,7 @@ function rawBench(folder: string, sha256: string): Bench {
       ),
       {
         name: 'floor',
-        run: () => worker((port) => digest(port, source)),
+        run: () => withFillWorker((port) => digest(port, source)),
         against: 'our own bare table of it (the floor)',
         target: null,
         note: 'floor through ours',
@@ -146,14 +144,12 @@ function other(
   return { name: against, run: () => sh(script), against, target, note };
 }
 
-type FillPort = ReturnType<typeof startWorker<FillMethods>>;
-
 /** The whole of a fill: the installed worker's process from its start to the result, fsync within. */
 function ours(source: string, folder: string, plan: VerificationPlan = { digests: [] }): Contender {
   return {
     name: 'siphon',
     run: () =>
-      worker(async (port) => {
+      withFillWorker(async (port) => {
         const ids = await idsOnce(source);
         const partialPath = `${folder}/ours`;
         await port.call(
@@ -176,17 +172,6 @@ async function digest(port: FillPort, source: string): Promise<void> {
   const ids = await idsOnce(source);
   const spec = { ceph: CEPH, ids, name: nameOf(source), plan: { digests: [] } };
   await port.call('digest', spec, { deadlineMs: FILL_SECONDS_MAX * 1000 });
-}
-
-async function worker(work: (port: FillPort) => Promise<void>): Promise<void> {
-  await using port = startWorker<FillMethods>({
-    role: 'fill',
-    kind: 'one-shot',
-    settings: null,
-    program: { execPath: process.execPath, args: [WORKER] },
-    log: { info: () => {}, warn: (_, text) => console.error(text) },
-  });
-  await work(port);
 }
 
 const nameOf = (source: string) => parseSource(`rbd:${source}`);
@@ -228,11 +213,6 @@ function rowOf(
   const ratio = pairedRatio(theirs, mine);
   const { against, target } = one;
   const met = target === null ? null : ratio >= target;
-  const note = `siphon ${describe(mine)}, other ${describe(theirs)}; ${one.note}; process start and fsync within`;
+  const note = `siphon ${secondsText(mine)}, other ${secondsText(theirs)}; ${one.note}; process start and fsync within`;
   return { case: bench.case, against, ratio, target, met, n: rounds, note };
-}
-
-function describe(values: readonly number[]): string {
-  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
-  return `${middle} s (${low} to ${high})`;
 }

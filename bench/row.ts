@@ -22,6 +22,12 @@ export function quantile(values: readonly number[], q: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
+/** The median, and the range. */
+export function secondsText(values: readonly number[]): string {
+  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
+  return `${middle} s (${low} to ${high})`;
+}
+
 /** The median of each round's own ratio: what slows a whole round down (a busy neighbour) cancels out. */
 export function pairedRatio(above: readonly number[], below: readonly number[]): number {
   return median(above.map((value, round) => value / (below[round] ?? Number.NaN)));

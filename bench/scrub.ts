@@ -2,22 +2,19 @@
 // in a random order each round.
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import path from 'node:path';
 import { parseSource } from '../src/wire/source.ts';
-import type { FillMethods, FillResult } from '../src/wire/worker-protocol.ts';
-import { startWorker } from '../src/worker/supervisor/index.ts';
+import type { FillResult } from '../src/wire/worker-protocol.ts';
 import { CEPH, idsOf } from '../test/lab/export/sources.ts';
 import { must, sh, timed } from '../test/lab/support/host.ts';
-import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
+import { withFillWorker } from './fill-worker.ts';
+import { type BenchRow, pairedRatio, quantile, secondsText, shuffled } from './row.ts';
 
 const POOL = 'bench-scrub';
 const SOURCE = `${POOL}/raw@s`;
-const WORKER = path.join(import.meta.dirname, '../dist/worker.mjs');
 const MIB = 2 ** 20;
 const DATA_BYTES = 1024 * MIB;
 const deadlineMs = 600_000;
 
-type Port = ReturnType<typeof startWorker<FillMethods>>;
 type Contender = 'scrub' | 'dd' | 'sha256sum';
 
 /** Runs in a lab host, against its Ceph. */
@@ -43,7 +40,7 @@ async function compare(folder: string, rounds: number): Promise<BenchRow[]> {
   const of = { subject: SOURCE, format, sourceFormat, sourceSizeBytes, table, head };
   const spec = { ...of, path: partialPath, rateBytes: 0 };
   const contenders: readonly (readonly [Contender, () => Promise<unknown>])[] = [
-    ['scrub', () => worker((port) => port.call('scrub', spec, { deadlineMs }))],
+    ['scrub', () => withFillWorker((port) => port.call('scrub', spec, { deadlineMs }))],
     ['dd', () => must('dd', `if=${partialPath}`, 'of=/dev/null', 'bs=4M', 'iflag=direct')],
     ['sha256sum', () => sh(`echo 1 >/proc/sys/vm/drop_caches || true; sha256sum ${partialPath}`)],
   ];
@@ -70,22 +67,10 @@ async function fill(partialPath: string): Promise<FillResult> {
   const ids = await idsOf(SOURCE);
   const source = { ceph: CEPH, ids, name: parseSource(`rbd:${SOURCE}`) };
   const spec = { ...source, plan: { digests: [] }, partialPath, rawBecomes: 'qcow2' } as const;
-  return await worker((port) => port.call('fill', spec, { deadlineMs }));
-}
-
-async function worker<T>(work: (port: Port) => Promise<T>): Promise<T> {
-  await using port = startWorker<FillMethods>({
-    role: 'fill',
-    kind: 'one-shot',
-    settings: null,
-    program: { execPath: process.execPath, args: [WORKER] },
-    log: { info: () => {}, warn: (_, text) => console.error(text) },
-  });
-  return await work(port);
+  return await withFillWorker((port) => port.call('fill', spec, { deadlineMs }));
 }
 
 function told(values: readonly number[]): string {
   const rate = DATA_BYTES / MIB / quantile(values, 0.5);
-  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
-  return `${middle} s (${low} to ${high}), ${rate.toFixed(0)} MiB/s`;
+  return `${secondsText(values)}, ${rate.toFixed(0)} MiB/s`;
 }

@@ -2,21 +2,16 @@
 // run, in pairs, in a random order each round.
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import path from 'node:path';
 import { parseSource } from '../src/wire/source.ts';
 import type { VerificationPlan } from '../src/wire/verification-plan.ts';
-import type { FillMethods } from '../src/wire/worker-protocol.ts';
-import { startWorker } from '../src/worker/supervisor/index.ts';
 import { CEPH, idsOf } from '../test/lab/export/sources.ts';
 import { must, sh, timed } from '../test/lab/support/host.ts';
-import { type BenchRow, pairedRatio, quantile, shuffled } from './row.ts';
+import { withFillWorker } from './fill-worker.ts';
+import { type BenchRow, pairedRatio, secondsText, shuffled } from './row.ts';
 
 const POOL = 'bench-trust';
 const SOURCE = `${POOL}/raw@s`;
-const WORKER = path.join(import.meta.dirname, '../dist/worker.mjs');
 const deadlineMs = 600_000;
-
-type Port = ReturnType<typeof startWorker<FillMethods>>;
 
 type Contender = 'manifest' | 'nothing' | 'no hash';
 
@@ -60,14 +55,14 @@ async function benchPlace({ name, folder, target }: Place, rounds: number): Prom
   const ids = await idsOf(SOURCE);
   const source = { ceph: CEPH, ids, name: parseSource(`rbd:${SOURCE}`) };
   const partialPath = `${folder}/partial`;
-  const { table } = await worker((port) => port.call('table', source, { deadlineMs }));
+  const { table } = await withFillWorker((port) => port.call('table', source, { deadlineMs }));
   const manifest = { keyId: 'bench', dataBytes: 0, table };
   const fill = (plan: VerificationPlan) =>
-    worker((port) =>
+    withFillWorker((port) =>
       port.call('fill', { ...source, plan, partialPath, rawBecomes: 'qcow2' }, { deadlineMs }),
     );
   const save = () =>
-    worker((port) =>
+    withFillWorker((port) =>
       port.call('saveDisk', { ...source, partialPath, format: 'qcow2' }, { deadlineMs }),
     );
   const contenders: readonly (readonly [Contender, () => Promise<unknown>])[] = [
@@ -85,7 +80,7 @@ async function benchPlace({ name, folder, target }: Place, rounds: number): Prom
   }
   const rowOf = (against: Exclude<Contender, 'manifest'>, what: string): BenchRow => {
     const ratio = pairedRatio(times.manifest, times[against]);
-    const note = `with it ${told(times.manifest)}, other ${told(times[against])}; process start and fsync within`;
+    const note = `with it ${secondsText(times.manifest)}, other ${secondsText(times[against])}; process start and fsync within`;
     const which = `fill by a manifest, ${name}`;
     return { case: which, against: what, ratio, target, met: ratio <= target, n: rounds, note };
   };
@@ -93,20 +88,4 @@ async function benchPlace({ name, folder, target }: Place, rounds: number): Prom
     rowOf('nothing', 'a fill with nothing to check, which makes the table'),
     rowOf('no hash', 'a copy that hashes nothing'),
   ];
-}
-
-async function worker<T>(work: (port: Port) => Promise<T>): Promise<T> {
-  await using port = startWorker<FillMethods>({
-    role: 'fill',
-    kind: 'one-shot',
-    settings: null,
-    program: { execPath: process.execPath, args: [WORKER] },
-    log: { info: () => {}, warn: (_, text) => console.error(text) },
-  });
-  return await work(port);
-}
-
-function told(values: readonly number[]): string {
-  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(2));
-  return `${middle} s (${low} to ${high})`;
 }

@@ -48,8 +48,11 @@ export function reachText({ bases, domains }: ImpactAnswer): string {
   const beside = fallen === bases.length ? '' : ` of ${bases.length} that were verified by it`;
   const reached = domains.filter(({ isReached }) => isReached);
   const running = reached.filter(({ isRunning }) => isRunning).length;
-  return `${fallen} bases${beside}, and ${reached.length} domains, of which ${running} run`;
+  return `${counted(fallen, 'base')}${beside}, and ${counted(reached.length, 'domain')}, of which ${running} run`;
 }
+
+const counted = (count: number, what: string): string =>
+  `${count} ${what}${count === 1 ? '' : 's'}`;
 
 const OUTCOMES: Readonly<Record<ImpactBase['outcome'], string>> = {
   suspect: 'suspect',
